@@ -25,6 +25,8 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROMETHEUS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("1");
+const NO_SUCH_ROUTE: &str =
+    "there are / and /work?iterations=N and /load?millis=N and /healthz and /readyz and /metrics\n";
 /// The client is gone; nobody reads this code but the metrics (nginx's number for it).
 const CLIENT_GONE: u16 = 499;
 
@@ -152,7 +154,13 @@ impl Handler for Envelope {
         if self.0.draining.load(Relaxed) {
             res.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        visit.code = res.status_code.map_or(200, |status| status.as_u16());
+        let status = res.status_code.unwrap_or(StatusCode::OK);
+        match status {
+            StatusCode::NOT_FOUND => put(res, status, TEXT, NO_SUCH_ROUTE),
+            StatusCode::METHOD_NOT_ALLOWED => put(res, status, TEXT, "every route takes GET only\n"),
+            _ => {}
+        }
+        visit.code = status.as_u16();
     }
 }
 

@@ -57,12 +57,14 @@ fn bad_parameters_are_refused_with_their_name_and_range() {
 #[test]
 fn unknown_paths_and_methods_name_the_pod_too() {
     let service = Service::start(&[]);
-    let unknown = service.get("/nope");
-    assert_eq!((unknown.status, unknown.header("x-pod-name")), (404, Some("pod-under-test")));
+    let routes = "there are / and /work?iterations=N and /load?millis=N and /healthz and /readyz and /metrics\n";
+    check(&service, "/nope", 404, routes);
+    check(&service, "/work/more", 404, routes);
     let mut connection = service.connect();
     connection.send("POST /work?iterations=1 HTTP/1.1\r\nHost: it\r\nContent-Length: 0\r\n\r\n");
     let posted = connection.answer();
     assert_eq!((posted.status, posted.header("x-pod-name")), (405, Some("pod-under-test")));
+    assert_eq!(posted.body, "every route takes GET only\n");
 }
 
 #[test]
