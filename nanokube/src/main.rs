@@ -1,2 +1,3 @@
-//! Entry point.
+//! Entry point: argv to a verb.
+
 fn main() {}

@@ -1,0 +1,68 @@
+//! Create: a new object, its identity set by the server, in a namespace that is there and not going away.
+
+use serde_json::{Value, json};
+
+use super::{Cluster, Writer, identity};
+use crate::kind::Kind;
+use crate::object::{self, Object};
+use crate::status::{ApiError, split_resource};
+use crate::store::Writing;
+
+impl Cluster {
+    /// Creates an object; its name may be generated.
+    pub fn create(&self, resource: &str, namespace: &str, object: Value, writer: &Writer) -> Result<Object, ApiError> {
+        let kind = self.kind(resource)?;
+        let writing = self.inner.store.writing();
+        self.create_in(&writing, &kind, namespace, object, writer)
+    }
+
+    pub(super) fn create_in(
+        &self,
+        writing: &Writing<'_>,
+        kind: &Kind,
+        namespace: &str,
+        mut object: Value,
+        writer: &Writer,
+    ) -> Result<Object, ApiError> {
+        object::set(&mut object, &["apiVersion"], kind.storage_version().to_string().into());
+        object::set(&mut object, &["kind"], kind.kind.clone().into());
+        identity::stamp(&mut object, kind, namespace, self.now())?;
+        identity::settle_name(&mut object, kind, |name| writing.get(&kind.resource, namespace, name).is_some())?;
+        if kind.namespaced {
+            check_namespace(writing, kind, namespace, object::name(&object))?;
+        }
+        if writing.get(&kind.resource, namespace, object::name(&object)).is_some() {
+            return Err(ApiError::already_exists(&kind.resource, object::name(&object)));
+        }
+        if writer.dry_run {
+            return Ok(Object::new(object));
+        }
+        writing.put(&kind.resource, object)
+    }
+}
+
+fn check_namespace(writing: &Writing<'_>, kind: &Kind, namespace: &str, name: &str) -> Result<(), ApiError> {
+    let Some(found) = writing.get("namespaces", "", namespace) else {
+        return Err(ApiError::not_found("namespaces", namespace));
+    };
+    if !object::is_deleting(&found) {
+        return Ok(());
+    }
+    let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
+    let mut error = ApiError::forbidden(&kind.resource, name, why);
+    let (group, plural) = split_resource(&kind.resource);
+    error.details = json!({
+        "name": name,
+        "group": group,
+        "kind": plural,
+        "causes": [{
+            "reason": "NamespaceTerminating",
+            "message": format!("namespace {namespace} is being terminated"),
+            "field": "metadata.namespace",
+        }],
+    });
+    if group.is_empty() {
+        object::remove(&mut error.details, &["group"]);
+    }
+    Err(error)
+}

@@ -1,0 +1,121 @@
+//! Delete: at once, or by a mark that finalizers, a grace period or dependents outlive.
+//!
+//! A pod on a node gets its grace period and is removed by the node when its processes are gone. Foreground and Orphan
+//! are finalizers that the garbage collector works off. A namespace is emptied by its controller first.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::{Cluster, DeleteOptions, Deleted, Propagation, Writer};
+use crate::kind::Kind;
+use crate::object::{self, Object};
+use crate::status::ApiError;
+
+const PROTECTED_NAMESPACES: [&str; 3] = ["default", "kube-system", "kube-public"];
+
+impl Cluster {
+    /// Deletes an object, or marks it for deletion.
+    pub fn delete(
+        &self,
+        resource: &str,
+        namespace: &str,
+        name: &str,
+        options: &DeleteOptions,
+        writer: &Writer,
+    ) -> Result<Deleted, ApiError> {
+        let kind = self.kind(resource)?;
+        let writing = self.inner.store.writing();
+        let Some(current) = writing.get(resource, namespace, name) else {
+            return Err(ApiError::not_found(resource, name));
+        };
+        check_preconditions(&kind, &current, options)?;
+        if resource == "namespaces" && PROTECTED_NAMESPACES.contains(&name) {
+            return Err(ApiError::forbidden(resource, name, "this namespace may not be deleted"));
+        }
+        let mut marked = Value::clone(&current);
+        mark(&mut marked, &kind, options, self.now());
+        if is_finished(&marked) {
+            if writer.dry_run {
+                return Ok(Deleted::Gone(current));
+            }
+            return writing.remove(resource, &marked).map(Deleted::Gone);
+        }
+        if marked == *current || writer.dry_run {
+            return Ok(Deleted::Lingering(Object::new(marked)));
+        }
+        writing.put(resource, marked).map(Deleted::Lingering)
+    }
+}
+
+/// Whether a marked object has nothing left to wait for.
+pub(super) fn is_finished(object: &Value) -> bool {
+    object::is_deleting(object)
+        && object::array_at(object, "/metadata/finalizers").is_empty()
+        && object::i64_at(object, "/metadata/deletionGracePeriodSeconds").unwrap_or(0) == 0
+        && !(object::str_at(object, "/kind") == "Namespace" && !object::array_at(object, "/spec/finalizers").is_empty())
+}
+
+fn check_preconditions(kind: &Kind, current: &Value, options: &DeleteOptions) -> Result<(), ApiError> {
+    let name = object::name(current);
+    let checks = [
+        ("UID", &options.uid, object::uid(current)),
+        ("ResourceVersion", &options.resource_version, object::str_at(current, "/metadata/resourceVersion")),
+    ];
+    for (what, wanted, found) in checks {
+        if let Some(wanted) = wanted
+            && wanted != found
+        {
+            let why = format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}");
+            return Err(ApiError::conflict_because(&kind.resource, name, &why));
+        }
+    }
+    Ok(())
+}
+
+fn mark(object: &mut Value, kind: &Kind, options: &DeleteOptions, now: Timestamp) {
+    let grace_s = grace_period_s(object, kind, options);
+    match options.propagation {
+        Some(Propagation::Foreground) => add_finalizer(object, "foregroundDeletion"),
+        Some(Propagation::Orphan) => add_finalizer(object, "orphan"),
+        Some(Propagation::Background) | None => {}
+    }
+    let already = object::is_deleting(object);
+    let remaining_s = object::i64_at(object, "/metadata/deletionGracePeriodSeconds").unwrap_or(0);
+    if already && grace_s >= remaining_s {
+        return;
+    }
+    let deadline = now.checked_add(SignedDuration::from_secs(grace_s)).unwrap_or(now);
+    object::set(object, &["metadata", "deletionTimestamp"], object::time(deadline).into());
+    object::set(object, &["metadata", "deletionGracePeriodSeconds"], grace_s.into());
+    if !already && object::generation(object) > 0 {
+        object::set(object, &["metadata", "generation"], (object::generation(object) + 1).into());
+    }
+    if kind.resource == "namespaces" {
+        object::set(object, &["status", "phase"], json!("Terminating"));
+    }
+}
+
+/// Only pods that a node runs have a grace period; a negative one means one second.
+fn grace_period_s(object: &Value, kind: &Kind, options: &DeleteOptions) -> i64 {
+    if kind.resource != "pods" {
+        return 0;
+    }
+    let unscheduled = object::str_at(object, "/spec/nodeName").is_empty();
+    let finished = matches!(object::str_at(object, "/status/phase"), "Succeeded" | "Failed");
+    if unscheduled || finished {
+        return 0;
+    }
+    let asked = options.grace_period_s.or_else(|| object::i64_at(object, "/spec/terminationGracePeriodSeconds"));
+    match asked.unwrap_or(30) {
+        negative if negative < 0 => 1,
+        grace_s => grace_s,
+    }
+}
+
+fn add_finalizer(object: &mut Value, finalizer: &str) {
+    let mut finalizers = object::array_at(object, "/metadata/finalizers").to_vec();
+    if !finalizers.iter().any(|present| present == finalizer) {
+        finalizers.push(finalizer.into());
+        object::set(object, &["metadata", "finalizers"], Value::Array(finalizers));
+    }
+}

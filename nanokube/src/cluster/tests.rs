@@ -1,0 +1,92 @@
+use serde_json::json;
+
+use super::*;
+use crate::object;
+
+fn writer() -> Writer {
+    Writer::controller("test")
+}
+
+fn cluster() -> Cluster {
+    let cluster = Cluster::in_memory();
+    let namespace = json!({ "metadata": { "name": "lab" } });
+    cluster.create("namespaces", "", namespace, &writer()).unwrap();
+    cluster
+}
+
+fn pod(name: &str, node: &str) -> Value {
+    json!({ "metadata": { "name": name }, "spec": { "nodeName": node, "containers": [{ "name": "c", "image": "i" }] } })
+}
+
+#[test]
+fn a_created_object_has_an_identity() {
+    let cluster = cluster();
+    let object = json!({ "metadata": { "generateName": "x-" } });
+    let created = cluster.create("configmaps", "lab", object, &writer()).unwrap();
+    assert!(object::name(&created).starts_with("x-") && object::name(&created).len() == 7);
+    assert_eq!(object::uid(&created).len(), 36);
+    assert_eq!(object::namespace(&created), "lab");
+}
+
+#[test]
+fn an_object_needs_its_namespace() {
+    let error = cluster().create("configmaps", "nope", json!({ "metadata": { "name": "x" } }), &writer()).unwrap_err();
+    assert_eq!((error.code, error.message.as_str()), (404, "namespaces \"nope\" not found"));
+}
+
+#[test]
+fn an_update_from_an_old_version_conflicts_and_one_that_changes_nothing_is_no_write() {
+    let cluster = cluster();
+    let object = json!({ "metadata": { "name": "x" }, "data": { "a": "1" } });
+    let first = cluster.create("configmaps", "lab", object, &writer()).unwrap();
+    let same = cluster.update("configmaps", "lab", "x", Value::clone(&first), Part::Object, &writer()).unwrap();
+    assert_eq!(object::resource_version(&same), object::resource_version(&first));
+    let patch = Patch::Merge(json!({ "data": { "a": "2" } }));
+    cluster.patch("configmaps", "lab", "x", patch, Part::Object, &writer()).unwrap();
+    let error = cluster.update("configmaps", "lab", "x", Value::clone(&first), Part::Object, &writer()).unwrap_err();
+    assert!(error.is_conflict());
+}
+
+#[test]
+fn a_pod_on_a_node_lingers_for_its_grace_period_and_an_unscheduled_one_goes_at_once() {
+    let cluster = cluster();
+    cluster.create("pods", "lab", pod("a", "node"), &writer()).unwrap();
+    cluster.create("pods", "lab", pod("b", ""), &writer()).unwrap();
+    let options = DeleteOptions::default();
+    assert!(matches!(cluster.delete("pods", "lab", "b", &options, &writer()), Ok(Deleted::Gone(_))));
+    let Ok(Deleted::Lingering(marked)) = cluster.delete("pods", "lab", "a", &options, &writer()) else {
+        panic!("the pod on a node should linger")
+    };
+    assert_eq!(object::i64_at(&marked, "/metadata/deletionGracePeriodSeconds"), Some(30));
+    let now = DeleteOptions { grace_period_s: Some(0), ..options };
+    assert!(matches!(cluster.delete("pods", "lab", "a", &now, &writer()), Ok(Deleted::Gone(_))));
+}
+
+#[test]
+fn the_last_finalizer_removes_a_deleted_object() {
+    let cluster = cluster();
+    let object = json!({ "metadata": { "name": "x", "finalizers": ["a/b"] } });
+    cluster.create("configmaps", "lab", object, &writer()).unwrap();
+    let deleted = cluster.delete("configmaps", "lab", "x", &DeleteOptions::default(), &writer()).unwrap();
+    assert!(matches!(deleted, Deleted::Lingering(_)));
+    let patch = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
+    cluster.patch("configmaps", "lab", "x", patch, Part::Object, &writer()).unwrap();
+    assert!(cluster.get("configmaps", "lab", "x").is_none());
+}
+
+#[test]
+fn scale_changes_replicas_and_reads_the_selector_as_text() {
+    let cluster = cluster();
+    let deployment = json!({
+        "metadata": { "name": "web" },
+        "spec": { "replicas": 1, "selector": { "matchLabels": { "app": "web" } } },
+    });
+    cluster.create("deployments.apps", "lab", deployment, &writer()).unwrap();
+    let patch = Patch::Merge(json!({ "spec": { "replicas": 3 } }));
+    let scaled = cluster.patch("deployments.apps", "lab", "web", patch, Part::Scale, &writer()).unwrap();
+    assert_eq!(object::i64_at(&scaled, "/spec/replicas"), Some(3));
+    assert_eq!(object::generation(&scaled), 2);
+    let kinds = cluster.kinds();
+    let scale = update::scale_of(kinds.resource("deployments.apps").unwrap(), &scaled);
+    assert_eq!(object::str_at(&scale, "/status/selector"), "app=web");
+}

@@ -1,0 +1,195 @@
+//! Archives are built in memory by the tests, so that each can be wrong in exactly one way.
+
+use super::*;
+use sha2::{Digest, Sha256};
+use std::io::Write;
+
+struct Layer(tar::Builder<Vec<u8>>);
+
+impl Layer {
+    fn new() -> Layer {
+        Layer(tar::Builder::new(Vec::new()))
+    }
+
+    fn file(mut self, path: &str, data: &str) -> Layer {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(data.len() as u64);
+        header.set_mode(0o755);
+        header.set_uid(0);
+        header.set_gid(0);
+        // Written by hand: the builder refuses the climbing paths that we want to see refused by the reader.
+        header.as_gnu_mut().unwrap().name[..path.len()].copy_from_slice(path.as_bytes());
+        header.set_cksum();
+        self.0.append(&header, data.as_bytes()).unwrap();
+        self
+    }
+
+    fn link(mut self, path: &str, target: &str, kind: tar::EntryType) -> Layer {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(0);
+        header.set_mode(0o777);
+        header.set_uid(0);
+        header.set_gid(0);
+        self.0.append_link(&mut header, path, target).unwrap();
+        self
+    }
+
+    fn bytes(self) -> Vec<u8> {
+        self.0.into_inner().unwrap()
+    }
+}
+
+fn digest(bytes: &[u8]) -> String {
+    archive::hex(&Sha256::digest(bytes))
+}
+
+fn config(layers: &[Vec<u8>], architecture: &str) -> Vec<u8> {
+    let diff_ids: Vec<_> = layers.iter().map(|layer| format!("sha256:{}", digest(layer))).collect();
+    let value = serde_json::json!({
+        "architecture": architecture, "os": "linux", "config": {"Entrypoint": ["/app"], "Cmd": null},
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
+    });
+    serde_json::to_vec(&value).unwrap()
+}
+
+fn archive_of(config: &[u8], config_name: &str, layers: &[Vec<u8>], tags: &[&str]) -> Vec<u8> {
+    let mut outer = tar::Builder::new(Vec::new());
+    let mut add = |name: &str, data: &[u8]| {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(data.len() as u64);
+        header.set_mode(0o644);
+        outer.append_data(&mut header, name, data).unwrap();
+    };
+    add(config_name, config);
+    let names: Vec<_> = layers.iter().map(|layer| format!("{}/layer.tar", digest(layer))).collect();
+    for (name, layer) in names.iter().zip(layers) {
+        add(name, layer);
+    }
+    let manifest = serde_json::json!([{"Config": config_name, "RepoTags": tags, "Layers": names}]);
+    add("manifest.json", &serde_json::to_vec(&manifest).unwrap());
+    outer.into_inner().unwrap()
+}
+
+fn good(layers: Vec<Layer>, tags: &[&str]) -> Vec<u8> {
+    let layers: Vec<_> = layers.into_iter().map(Layer::bytes).collect();
+    let config = config(&layers, host_architecture());
+    archive_of(&config, &format!("{}.json", digest(&config)), &layers, tags)
+}
+
+fn load(dir: &Path, archive: &[u8]) -> Result<Vec<ImageEntry>, ImageError> {
+    let file = dir.join("archive.tar");
+    fs::write(&file, archive).unwrap();
+    ImageStore::open(&dir.join("images"))?.load(&file)
+}
+
+/// Loads a broken archive; it must fail with these words and leave no image and no scratch directory.
+fn check_refused(archive: &[u8], words: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let error = load(dir.path(), archive).expect_err(words).to_string();
+    assert!(error.contains(words), "{error:?} does not say {words:?}");
+    let store = ImageStore::open(&dir.path().join("images")).unwrap();
+    assert_eq!(store.list().unwrap(), []);
+    let left: Vec<_> = fs::read_dir(dir.path().join("images")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| name == "lock"), "left behind: {left:?}");
+}
+
+#[test]
+fn a_loaded_image_is_found_by_every_form_of_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let loaded = load(dir.path(), &good(vec![Layer::new().file("app", "hello")], &["app:1"])).unwrap();
+    let store = ImageStore::open(&dir.path().join("images")).unwrap();
+    for name in ["app:1", "docker.io/library/app:1", loaded[0].id.as_str()] {
+        let image = store.resolve(name).unwrap().expect(name);
+        assert_eq!(fs::read_to_string(image.rootfs.join("app")).unwrap(), "hello");
+        assert_eq!(image.config.config.entrypoint, ["/app"]);
+    }
+    assert!(store.resolve("app:2").unwrap().is_none());
+}
+
+#[test]
+fn a_gzipped_archive_loads_like_a_plain_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&good(vec![Layer::new().file("app", "hello")], &["app:1"])).unwrap();
+    assert_eq!(load(dir.path(), &gzip.finish().unwrap()).unwrap()[0].names, ["docker.io/library/app:1"]);
+}
+
+#[test]
+fn a_name_moves_to_the_image_that_was_loaded_last_and_pruning_drops_the_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = load(dir.path(), &good(vec![Layer::new().file("app", "1")], &["app:1"])).unwrap();
+    let second = load(dir.path(), &good(vec![Layer::new().file("app", "2")], &["app:1"])).unwrap();
+    let store = ImageStore::open(&dir.path().join("images")).unwrap();
+    assert_eq!(store.resolve("app:1").unwrap().unwrap().id, second[0].id);
+    assert!(store.resolve(&first[0].id).unwrap().is_some());
+    store.prune().unwrap();
+    assert!(store.resolve(&first[0].id).unwrap().is_none());
+    assert_eq!(store.list().unwrap().len(), 1);
+}
+
+#[test]
+fn upper_layers_replace_remove_and_hide_what_lower_ones_hold() {
+    let lower = Layer::new().file("a", "low").file("b", "low").file("dir/old", "low").file("keep/x", "low");
+    let upper = Layer::new().file("a", "high").file(".wh.b", "").file("dir/new", "high").file("dir/.wh..wh..opq", "");
+    let dir = tempfile::tempdir().unwrap();
+    let id = load(dir.path(), &good(vec![lower, upper], &[])).unwrap().remove(0).id;
+    let root = ImageStore::open(&dir.path().join("images")).unwrap().resolve(&id).unwrap().unwrap().rootfs;
+    assert_eq!(fs::read_to_string(root.join("a")).unwrap(), "high");
+    assert!(!root.join("b").exists() && !root.join("dir/old").exists());
+    assert!(root.join("dir/new").exists() && root.join("keep/x").exists());
+}
+
+#[test]
+fn links_in_a_layer_cannot_make_later_files_leave_the_root() {
+    let dir = tempfile::tempdir().unwrap();
+    let outside = dir.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    let layer = Layer::new()
+        .link("escape", outside.to_str().unwrap(), tar::EntryType::Symlink)
+        .file("escape/file", "caught")
+        .link("up", "../../../..", tar::EntryType::Symlink)
+        .file("up/file2", "caught");
+    let id = load(dir.path(), &good(vec![layer], &[])).unwrap().remove(0).id;
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+    let root = ImageStore::open(&dir.path().join("images")).unwrap().resolve(&id).unwrap().unwrap().rootfs;
+    assert!(root.join("file2").exists());
+}
+
+#[test]
+fn paths_that_climb_are_refused() {
+    check_refused(&good(vec![Layer::new().file("../evil", "x")], &["a:1"]), "which leaves the root");
+}
+
+#[test]
+fn a_hard_link_to_a_file_outside_is_refused() {
+    let layer = Layer::new().link("passwd", "../../../../etc/passwd", tar::EntryType::Link);
+    check_refused(&good(vec![layer], &["a:1"]), "which leaves the root");
+}
+
+#[test]
+fn archives_that_contradict_themselves_are_refused_with_the_reason() {
+    let layers = vec![Layer::new().file("app", "x").bytes()];
+    let other = vec![Layer::new().file("app", "y").bytes()];
+    let good_config = config(&layers, host_architecture());
+    let name = format!("{}.json", digest(&good_config));
+    check_refused(&archive_of(&good_config, "0000.json", &layers, &[]), "has digest");
+    check_refused(&archive_of(&good_config, &name, &other, &[]), "invalid diffID for layer");
+    check_refused(&archive_of(&good_config, &name, &[], &[]), "0 layers but 1 diff_ids");
+    let foreign = config(&layers, "s390x");
+    let foreign_name = format!("{}.json", digest(&foreign));
+    check_refused(&archive_of(&foreign, &foreign_name, &layers, &[]), "linux/s390x");
+    check_refused(&archive_of(&good_config, &name, &layers, &["UPPER"]), "invalid image name");
+}
+
+#[test]
+fn files_that_are_no_archive_are_refused_with_the_command_that_makes_one() {
+    check_refused(b"", "docker save");
+    check_refused(b"not a tar file at all, but long enough to be looked at".repeat(20).as_slice(), "docker save");
+    check_refused(&Layer::new().file("index.json", "{}").bytes(), "OCI layout");
+    check_refused(&Layer::new().file("manifest.json", "{").bytes(), "manifest.json cannot be read");
+    check_refused(&[0x1f, 0x8b, 8, 0, 1, 2, 3], "gzip");
+    let mut cut = good(vec![Layer::new().file("app", &"x".repeat(5000))], &["a:1"]);
+    cut.truncate(cut.len() / 2);
+    check_refused(&cut, "");
+}

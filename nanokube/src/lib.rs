@@ -1,0 +1,13 @@
+//! nanokube: an embedded Kubernetes. A real API over HTTPS on loopback, its controllers, and pods as real processes.
+//!
+//! Reading order: `object` (what is stored), `kind` (which kinds there are), `store` (where they live), `cluster` (the
+//! one write path), `api` (the HTTP face), `controllers` (pure reconcilers), `node` (pods as processes), `daemon` (all
+//! of it wired together), `cmd` (the verbs of the command line).
+
+pub mod cluster;
+pub mod kind;
+pub mod object;
+pub mod patch;
+pub mod selector;
+pub mod status;
+pub mod store;
