@@ -7,7 +7,13 @@
 pub mod cluster;
 pub mod kind;
 pub mod object;
+pub mod openapi;
 pub mod patch;
+pub mod protobuf;
+pub mod schema;
 pub mod selector;
+pub mod spdy;
 pub mod status;
 pub mod store;
+pub mod table;
+pub mod validation;
