@@ -1,2 +1,3 @@
-//! Entry point.
+//! The `loadgen` command.
+
 fn main() {}
