@@ -181,7 +181,8 @@ impl Archive {
 /// Writes the expanded archive to a scratch file.
 fn expand(path: &Path, file: File, scratch: &Path) -> Result<File, ImageError> {
     let at = scratch.join("archive.tar");
-    let mut out = File::options().read(true).write(true).create_new(true).open(&at).map_err(ImageError::io("create", &at))?;
+    let mut out =
+        File::options().read(true).write(true).create_new(true).open(&at).map_err(ImageError::io("create", &at))?;
     let limit = Limits::for_image().bytes_left();
     let mut plain = flate2::bufread::MultiGzDecoder::new(BufReader::new(file)).take(limit + 1);
     let written = io::copy(&mut plain, &mut out)
@@ -201,7 +202,10 @@ fn index(path: &Path, file: &mut File) -> Result<HashMap<String, Span>, ImageErr
     for entry in tar.entries_with_seek().map_err(not_tar)? {
         let entry = entry.map_err(not_tar)?;
         if entries.len() >= ENTRIES_MAX {
-            return Err(ImageError::TooLarge { path: path.to_owned(), why: format!("more than {ENTRIES_MAX} entries") });
+            return Err(ImageError::TooLarge {
+                path: path.to_owned(),
+                why: format!("more than {ENTRIES_MAX} entries"),
+            });
         }
         let Some(name) = clean_name(&entry.path().map_err(not_tar)?) else { continue };
         if entry.header().entry_type().is_file() {

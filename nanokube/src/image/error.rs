@@ -48,7 +48,11 @@ impl fmt::Display for ImageError {
             ImageError::TooLarge { path, why } => write!(f, "{} is too large: {why}", path.display()),
             ImageError::BadReference { name, why } => write!(f, "invalid image name {name:?}: {why}"),
             ImageError::BadIndex { path, why } => {
-                write!(f, "the image index {} cannot be used: {why}; remove it and load the images again", path.display())
+                write!(
+                    f,
+                    "the image index {} cannot be used: {why}; remove it and load the images again",
+                    path.display()
+                )
             }
         }
     }

@@ -90,7 +90,8 @@ fn check_refused(archive: &[u8], words: &str) {
     assert!(error.contains(words), "{error:?} does not say {words:?}");
     let store = ImageStore::open(&dir.path().join("images")).unwrap();
     assert_eq!(store.list().unwrap(), []);
-    let left: Vec<_> = fs::read_dir(dir.path().join("images")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        fs::read_dir(dir.path().join("images")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(left.iter().all(|name| name == "lock"), "left behind: {left:?}");
 }
 

@@ -57,7 +57,9 @@ impl LayerError {
         match self {
             LayerError::Unsafe(why) => ImageError::Inconsistent { path, why },
             LayerError::TooLarge(why) => ImageError::TooLarge { path, why },
-            LayerError::Read(error) => ImageError::Inconsistent { path, why: format!("a layer cannot be read: {error}") },
+            LayerError::Read(error) => {
+                ImageError::Inconsistent { path, why: format!("a layer cannot be read: {error}") }
+            }
             LayerError::Write(target, source) => ImageError::Io { what: "unpack".to_owned(), path: target, source },
         }
     }
@@ -119,7 +121,10 @@ fn safe_name(path: &Path) -> Result<Option<PathBuf>, LayerError> {
             Component::Normal(part) => name.push(part),
             Component::CurDir | Component::RootDir => {}
             Component::ParentDir | Component::Prefix(_) => {
-                return Err(LayerError::Unsafe(format!("a layer holds the path {}, which leaves the root", path.display())));
+                return Err(LayerError::Unsafe(format!(
+                    "a layer holds the path {}, which leaves the root",
+                    path.display()
+                )));
             }
         }
     }
@@ -130,7 +135,10 @@ fn safe_name(path: &Path) -> Result<Option<PathBuf>, LayerError> {
 }
 
 fn place<R: Read>(
-    entry: &mut tar::Entry<'_, R>, target: &Path, rootfs: &Path, limits: &mut Limits,
+    entry: &mut tar::Entry<'_, R>,
+    target: &Path,
+    rootfs: &Path,
+    limits: &mut Limits,
 ) -> Result<(), LayerError> {
     let fail = |error| LayerError::Write(target.to_owned(), error);
     if let Some(parent) = target.parent() {
@@ -189,7 +197,8 @@ fn write_file(reader: &mut impl Read, target: &Path, limits: &mut Limits) -> Res
             .bytes
             .checked_sub(read as u64)
             .ok_or_else(|| LayerError::TooLarge(format!("its files have more than {BYTES_MAX} bytes")))?;
-        io::Write::write_all(&mut file, &buffer[..read]).map_err(|error| LayerError::Write(target.to_owned(), error))?;
+        io::Write::write_all(&mut file, &buffer[..read])
+            .map_err(|error| LayerError::Write(target.to_owned(), error))?;
     }
 }
 
