@@ -17,6 +17,7 @@ use crate::status::ApiError;
 use crate::store::Store;
 pub use crate::store::{Change, ChangeKind, Listing, Snapshot, Watch};
 
+mod bind;
 mod create;
 mod delete;
 mod identity;

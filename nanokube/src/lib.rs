@@ -4,7 +4,11 @@
 //! one write path), `api` (the HTTP face), `controllers` (pure reconcilers), `node` (pods as processes), `daemon` (all
 //! of it wired together), `cmd` (the verbs of the command line).
 
+pub mod api;
 pub mod cluster;
+pub mod controllers;
+pub mod image;
+pub mod node;
 pub mod kind;
 pub mod object;
 pub mod openapi;

@@ -13,16 +13,44 @@ use crate::object::{self, ObjectReference};
 /// One write that a controller wants to happen.
 #[derive(Debug, Clone)]
 pub enum Action {
-    Create { resource: Cow<'static, str>, namespace: String, object: Value, announce: Option<Announce> },
+    Create {
+        resource: Cow<'static, str>,
+        namespace: String,
+        object: Value,
+        announce: Option<Announce>,
+    },
     /// A whole object as read plus changes; its `resourceVersion` makes a concurrent write a conflict.
-    Update { resource: Cow<'static, str>, object: Value, part: Part },
+    Update {
+        resource: Cow<'static, str>,
+        object: Value,
+        part: Part,
+    },
     /// A JSON merge patch.
-    Patch { resource: Cow<'static, str>, namespace: String, name: String, patch: Value, part: Part },
-    Delete { resource: Cow<'static, str>, namespace: String, name: String, how: How, announce: Option<Announce> },
+    Patch {
+        resource: Cow<'static, str>,
+        namespace: String,
+        name: String,
+        patch: Value,
+        part: Part,
+    },
+    Delete {
+        resource: Cow<'static, str>,
+        namespace: String,
+        name: String,
+        how: How,
+        announce: Option<Announce>,
+    },
     /// Assigns a pod to a node, as the scheduler's binding does.
-    Bind { namespace: String, name: String, uid: String, node: String },
+    Bind {
+        namespace: String,
+        name: String,
+        uid: String,
+        node: String,
+    },
     /// Empties a namespace's `spec.finalizers`, which removes it.
-    Finalize { namespace: String },
+    Finalize {
+        namespace: String,
+    },
     Event(Event),
 }
 
@@ -42,6 +70,28 @@ pub struct Announce {
     pub component: &'static str,
     pub done: (&'static str, String),
     pub failed: (&'static str, String),
+}
+
+impl Announce {
+    /// What controllers of pods say about creating one.
+    pub fn pod_created(owner: &Value, component: &'static str) -> Announce {
+        Announce {
+            regarding: ObjectReference::of(owner),
+            component,
+            done: ("SuccessfulCreate", "Created pod: {}".to_owned()),
+            failed: ("FailedCreate", "Error creating: {}".to_owned()),
+        }
+    }
+
+    /// What controllers of pods say about deleting one.
+    pub fn pod_deleted(owner: &Value, component: &'static str) -> Announce {
+        Announce {
+            regarding: ObjectReference::of(owner),
+            component,
+            done: ("SuccessfulDelete", "Deleted pod: {}".to_owned()),
+            failed: ("FailedDelete", "Error deleting: {}".to_owned()),
+        }
+    }
 }
 
 /// An event to be recorded, counted together with earlier equal ones.

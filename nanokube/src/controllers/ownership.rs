@@ -83,5 +83,9 @@ fn adopt(resource: &'static str, orphan: &Value, owner: &Value, outcome: &mut Ou
     let mut references = object::array_at(orphan, "/metadata/ownerReferences").to_vec();
     references.push(controller_reference(owner));
     let version = &orphan["metadata"]["resourceVersion"];
-    outcome.patch(resource, orphan, json!({ "metadata": { "resourceVersion": version, "ownerReferences": references } }));
+    outcome.patch(
+        resource,
+        orphan,
+        json!({ "metadata": { "resourceVersion": version, "ownerReferences": references } }),
+    );
 }

@@ -16,12 +16,12 @@ use super::pod::{self, PODS};
 use super::time::created_at;
 use super::{condition, deployment::REPLICA_SETS};
 use crate::cluster::Snapshot;
-use crate::object::{self, Object, ObjectReference};
+use crate::object::{self, Object};
 use crate::selector::LabelSelector;
 
-pub const REPLICATION_CONTROLLERS: &str = "replicationcontrollers";
 pub const INPUTS: &[&str] = &[REPLICA_SETS, PODS];
 
+const COMPONENT: &str = "replicaset-controller";
 /// Pods created or deleted for one ReplicaSet in one look.
 const BURST: usize = 500;
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
@@ -44,25 +44,18 @@ fn sync(set: &Value, owned: Vec<&Object>, now: Timestamp, failures: &Failures, o
         for _ in 0..wanted.saturating_sub(active.len()).min(BURST) {
             let metadata = Map::from_iter([("generateName".to_owned(), json!(format!("{}-", object::name(set))))]);
             let fresh = pod::from_template(&set["spec"]["template"], set, metadata);
-            outcome.create(PODS, object::namespace(set), fresh, Some(announce(set)));
+            outcome.create(PODS, object::namespace(set), fresh, Some(Announce::pod_created(set, COMPONENT)));
         }
         let surplus = active.len().saturating_sub(wanted).min(BURST);
         if surplus > 0 {
             let mut ranked = active.clone();
             rank_for_deletion(&mut ranked, now);
-            ranked.iter().take(surplus).for_each(|surplus| outcome.delete(PODS, surplus, Some(announce(set))));
+            for victim in ranked.iter().take(surplus) {
+                outcome.delete(PODS, victim, Some(Announce::pod_deleted(set, COMPONENT)));
+            }
         }
     }
     write_status(set, &active, terminating, now, failures, outcome);
-}
-
-fn announce(set: &Value) -> Announce {
-    Announce {
-        regarding: ObjectReference::of(set),
-        component: "replicaset-controller",
-        done: ("Successful", String::new()),
-        failed: ("Failed", String::new()),
-    }
 }
 
 fn write_status(
@@ -91,7 +84,9 @@ fn write_status(
         ("terminatingReplicas".to_owned(), json!(terminating)),
         ("observedGeneration".to_owned(), json!(object::generation(set))),
     ]);
-    for (field, count) in [("fullyLabeledReplicas", labelled), ("readyReplicas", ready), ("availableReplicas", available)] {
+    for (field, count) in
+        [("fullyLabeledReplicas", labelled), ("readyReplicas", ready), ("availableReplicas", available)]
+    {
         if count > 0 {
             status.insert(field.to_owned(), json!(count));
         }
@@ -136,7 +131,8 @@ fn compare_for_deletion(one: &Value, other: &Value, per_node: &HashMap<String, u
         _ => 2,
     };
     let siblings = |it: &Value| per_node.get(pod::node(it)).copied().unwrap_or(0);
-    let cost = |it: &Value| object::annotation(it, DELETION_COST).and_then(|text| text.parse::<i32>().ok()).unwrap_or(0);
+    let cost =
+        |it: &Value| object::annotation(it, DELETION_COST).and_then(|text| text.parse::<i32>().ok()).unwrap_or(0);
     let ready_since = |it: &Value| pod::ready_since(it).unwrap_or(Timestamp::MAX);
     pod::node(one)
         .is_empty()

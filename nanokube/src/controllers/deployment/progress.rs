@@ -23,12 +23,14 @@ struct Counters {
 
 impl Rollout<'_> {
     pub(super) fn has_deadline(&self) -> bool {
-        object::i64_at(self.deployment, "/spec/progressDeadlineSeconds").is_some_and(|deadline| deadline != i64::from(i32::MAX))
+        object::i64_at(self.deployment, "/spec/progressDeadlineSeconds")
+            .is_some_and(|deadline| deadline != i64::from(i32::MAX))
     }
 
     /// Progressing=Unknown while paused, and once more when resumed, so that the deadline starts anew.
     pub(super) fn note_pause(&mut self) {
-        let reason = condition::find(&self.conditions, "Progressing").map_or("", |found| object::str_at(found, "/reason"));
+        let reason =
+            condition::find(&self.conditions, "Progressing").map_or("", |found| object::str_at(found, "/reason"));
         if !self.has_deadline() || reason == "ProgressDeadlineExceeded" {
             return;
         }
@@ -47,7 +49,8 @@ impl Rollout<'_> {
         if existing.is_some_and(|existing| existing["status"] == status && existing["reason"] == reason) {
             return;
         }
-        let since = existing.filter(|existing| existing["status"] == status).map(|existing| &existing["lastTransitionTime"]);
+        let since =
+            existing.filter(|existing| existing["status"] == status).map(|existing| &existing["lastTransitionTime"]);
         let since = since.cloned().unwrap_or_else(|| json!(now));
         condition::remove(&mut self.conditions, kind);
         self.conditions.push(json!({

@@ -112,9 +112,9 @@ impl<'a> Rollout<'a> {
     /// Whether a ReplicaSet was last sized for another number of replicas: the Deployment has been scaled.
     pub(super) fn is_scaling(&self) -> bool {
         let desired = self.replicas().to_string();
-        self.sets().filter(|set| set.replicas > 0).any(|set| {
-            object::annotation(&set.object, DESIRED).is_some_and(|annotated| annotated != desired)
-        })
+        self.sets()
+            .filter(|set| set.replicas > 0)
+            .any(|set| object::annotation(&set.object, DESIRED).is_some_and(|annotated| annotated != desired))
     }
 
     /// Brings the new ReplicaSet's annotations and revision up to date; creates it if asked to.
@@ -127,8 +127,8 @@ impl<'a> Rollout<'a> {
                 object::set(new.edit(), &["spec", "minReadySeconds"], min_ready);
             }
             self.revision = object::annotation(&new.object, REVISION).map(str::to_owned);
+            let found = format!("Found new replica set \"{}\"", object::name(&new.object));
             if self.has_deadline() && condition::find(&self.conditions, "Progressing").is_none() {
-                let found = format!("Found new replica set \"{}\"", object::name(&new.object));
                 self.set_condition("Progressing", "True", "FoundNewReplicaSet", &found);
             }
         } else if create {
@@ -150,8 +150,8 @@ impl<'a> Rollout<'a> {
         }
         set.inherit(self.deployment, revision);
         set.replicas = self.room_for_new(0);
-        let edit = set.edit();
-        object::set(edit, &["spec", "replicas"], json!(set.replicas));
+        let replicas = json!(set.replicas);
+        object::set(set.edit(), &["spec", "replicas"], replicas);
         set.annotate_size(self.replicas(), self.max_surge());
         if set.replicas > 0 {
             self.note_scaled(&name, 0, set.replicas);

@@ -1,14 +1,16 @@
 //! Moving replicas between the ReplicaSets of a rollout.
 
-use super::rollout::{Rollout, Set};
 use super::MAXIMUM;
+use super::rollout::{Rollout, Set};
 use crate::controllers::time::created_at;
 use crate::object;
 
 impl Rollout<'_> {
     /// Rolling update, upwards: sizes the new ReplicaSet within the surge. True if it changed.
     pub(super) fn grow_new(&mut self) -> bool {
-        let Some(current) = self.new.as_ref().filter(|new| !new.is_created).map(|new| new.replicas) else { return false };
+        let Some(current) = self.new.as_ref().filter(|new| !new.is_created).map(|new| new.replicas) else {
+            return false;
+        };
         let wanted = self.replicas();
         let to = if current > wanted { wanted } else { self.room_for_new(current) };
         to != current && self.resize_new(to)
@@ -107,7 +109,8 @@ impl Rollout<'_> {
         let recorded = object::i64_at(self.deployment, "/status/replicas").unwrap_or(0);
 
         // Indices: the old sets in order, then the new one. Largest first; on growth newer before older, else the reverse.
-        let mut order: Vec<usize> = (0..self.old.len() + 1).filter(|at| self.set(*at).is_some_and(|set| set.replicas > 0)).collect();
+        let mut order: Vec<usize> =
+            (0..self.old.len() + 1).filter(|at| self.set(*at).is_some_and(|set| set.replicas > 0)).collect();
         let age = |at: &usize| self.set(*at).map(|set| (created_at(&set.object), *at));
         order.sort_by(|one, other| {
             let size = |at: &usize| self.set(*at).map_or(0, |set| set.replicas);
@@ -126,7 +129,11 @@ impl Rollout<'_> {
             *largest = (*largest + to_add - added).max(0);
         }
         for (at, size) in sizes {
-            if at == self.old.len() { self.resize_new(size); } else { self.resize_old(at, size); }
+            if at == self.old.len() {
+                self.resize_new(size);
+            } else {
+                self.resize_old(at, size);
+            }
         }
     }
 
@@ -168,7 +175,11 @@ fn proportion(set: &Set, wanted: i64, surge: i64, recorded: i64, to_add: i64, ad
         if annotated == 0 {
             0
         } else {
-            #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "replica counts fit f64 exactly")]
+            #[expect(
+                clippy::cast_precision_loss,
+                clippy::cast_possible_truncation,
+                reason = "replica counts fit f64 exactly"
+            )]
             let size = (set.replicas as f64 * (wanted + surge) as f64 / annotated as f64).round() as i64;
             size - set.replicas
         }

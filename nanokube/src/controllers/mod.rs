@@ -1,0 +1,23 @@
+//! The controllers: pure functions from a snapshot of the cluster and the present instant to the writes they want.
+//!
+//! A controller never writes, reads no clock and keeps no cache: the snapshot is the store itself at one
+//! resourceVersion, so it always sees its own last writes, and the "expectations" that upstream's controllers keep
+//! against a lagging cache have no place here. `runner` wakes a controller when a kind it reads has changed or its
+//! `wake_at` has come, and performs its actions through [`crate::cluster::Cluster`], the write path of API clients.
+//!
+//! Reading order: `action` (what can be asked for), `runner`, then the controllers, each in a file of its name; the
+//! small nouns they share (`pod`, `ownership`, `condition`, `template`, `quantity`, `int_or_percent`, `time`) last.
+
+pub mod action;
+pub mod deployment;
+pub mod failures;
+pub mod ownership;
+pub mod pod;
+pub mod replica_set;
+pub mod scheduler;
+
+pub mod condition;
+pub mod int_or_percent;
+pub mod quantity;
+pub mod template;
+pub mod time;
