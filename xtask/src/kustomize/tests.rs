@@ -137,7 +137,7 @@ fn what_is_outside_the_subset_is_an_error_that_names_file_and_field() {
     check_error(
         &[("kustomization.yaml", "kind: Kustomisation")],
         expect![
-            "DIR/kustomization.yaml: Kustomisation of no apiVersion is neither a Kustomization of kustomize.config.k8s.io/v1beta1 nor a Component of kustomize.config.k8s.io/v1alpha1"
+            "DIR/kustomization.yaml: `kind` and `apiVersion` are neither Kustomization, v1beta1 nor Component, v1alpha1"
         ],
     );
     check_error(
