@@ -46,11 +46,13 @@ pub struct Settings {
     pub service_network: (Ipv4Addr, u8),
     /// Inclusive range of node ports.
     pub node_ports: (u16, u16),
+    /// What pods verify the API server by, in PEM.
+    pub ca_certificate: String,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { service_network: (Ipv4Addr::new(127, 16, 128, 0), 17), node_ports: (30_000, 32_767) }
+        Settings { service_network: (Ipv4Addr::new(127, 16, 128, 0), 17), node_ports: (30_000, 32_767), ca_certificate: String::new() }
     }
 }
 

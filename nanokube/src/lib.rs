@@ -5,16 +5,24 @@
 //! of it wired together), `cmd` (the verbs of the command line).
 
 pub mod api;
+pub mod cli;
 pub mod cluster;
+pub mod cmd;
 pub mod controllers;
+pub mod credentials;
+pub mod daemon;
 pub mod image;
+pub mod instance;
 pub mod node;
 pub mod kind;
 pub mod object;
 pub mod openapi;
 pub mod patch;
 pub mod protobuf;
+#[cfg(test)]
+mod recorded;
 pub mod schema;
+pub mod seed;
 pub mod selector;
 pub mod spdy;
 pub mod status;

@@ -8,12 +8,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub mod convert;
+pub mod fields;
 mod table;
 
 pub use table::BUILT_IN;
 
 /// A group and one of its versions.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupVersion {
     pub group: String,
     pub version: String,

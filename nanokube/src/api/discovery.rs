@@ -1,0 +1,238 @@
+//! Discovery: which groups, versions and resources there are, in the legacy documents and the aggregated one.
+//!
+//! Both are written from the registry at each request; an ETag over the bytes lets clients keep what they have.
+
+use std::sync::Arc;
+
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::{Api, Body, Call, list, negotiate, reply};
+use crate::kind::{GroupVersion, Kind, Registry, Subresource};
+use crate::status::ApiError;
+
+const AGGREGATED_V2: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+const AGGREGATED_V2BETA1: &str = "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
+
+/// `/`: the paths there are.
+pub(crate) fn root(api: &Api) -> Response<Body> {
+    let kinds = api.cluster.kinds();
+    let mut paths = vec!["/api".to_string(), "/api/v1".to_string(), "/apis".to_string()];
+    for (group, versions) in groups_of(&kinds) {
+        if !group.is_empty() {
+            paths.push(format!("/apis/{group}"));
+            paths.extend(versions.iter().map(|version| format!("/apis/{group}/{version}")));
+        }
+    }
+    for path in ["/healthz", "/livez", "/openapi/v3", "/readyz", "/version"] {
+        paths.push(path.to_string());
+    }
+    reply::json(200, &json!({ "paths": paths }))
+}
+
+/// `/api`
+pub(crate) fn core(api: &Api, call: &Call) -> Result<Response<Body>, ApiError> {
+    if let Some(content_type) = aggregated(call) {
+        let kinds = api.cluster.kinds();
+        let items = vec![aggregated_group(&kinds, "", &["v1".to_string()])];
+        return Ok(aggregated_answer(call, items, content_type));
+    }
+    negotiate::wanted(call.header(ACCEPT))?;
+    let addresses = json!([{ "clientCIDR": "0.0.0.0/0", "serverAddress": api.endpoint }]);
+    let body = json!({ "kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": addresses });
+    Ok(reply::json(200, &body))
+}
+
+/// `/apis`
+pub(crate) fn groups(api: &Api, call: &Call) -> Result<Response<Body>, ApiError> {
+    let kinds = api.cluster.kinds();
+    let groups = groups_of(&kinds).into_iter().filter(|(group, _)| !group.is_empty());
+    if let Some(content_type) = aggregated(call) {
+        let items = groups.map(|(group, versions)| aggregated_group(&kinds, &group, &versions)).collect();
+        return Ok(aggregated_answer(call, items, content_type));
+    }
+    negotiate::wanted(call.header(ACCEPT))?;
+    let groups: Vec<Value> = groups.map(|(group, versions)| legacy_group(&group, &versions)).collect();
+    Ok(reply::json(200, &json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": groups })))
+}
+
+/// `/apis/GROUP`
+pub(crate) fn group(api: &Api, group: String) -> Result<Response<Body>, ApiError> {
+    let kinds = api.cluster.kinds();
+    let found = groups_of(&kinds).into_iter().find(|(name, _)| *name == group && !name.is_empty());
+    let (_, versions) = found.ok_or_else(ApiError::no_such_path)?;
+    let mut body = legacy_group(&group, &versions);
+    body["kind"] = "APIGroup".into();
+    body["apiVersion"] = "v1".into();
+    Ok(reply::json(200, &body))
+}
+
+/// `/api/v1`, `/apis/GROUP/VERSION`
+pub(crate) fn resources(api: &Api, version: &GroupVersion) -> Result<Response<Body>, ApiError> {
+    let kinds = api.cluster.kinds();
+    let served: Vec<&Arc<Kind>> = served(&kinds, version).collect();
+    if served.is_empty() {
+        return Err(ApiError::no_such_path());
+    }
+    let mut entries = Vec::new();
+    for kind in served {
+        let mut entry = json!({
+            "name": kind.plural,
+            "singularName": kind.singular,
+            "namespaced": kind.namespaced,
+            "kind": kind.kind,
+            "verbs": kind.verbs,
+        });
+        if !kind.short_names.is_empty() {
+            entry["shortNames"] = kind.short_names.clone().into();
+        }
+        if !kind.categories.is_empty() {
+            entry["categories"] = kind.categories.clone().into();
+        }
+        if kind.verbs.contains(&"list") {
+            entry["storageVersionHash"] = storage_hash(kind).into();
+        }
+        entries.push(entry);
+        entries.extend(kind.subresources.iter().map(|subresource| legacy_subresource(kind, subresource)));
+    }
+    let mut body = json!({ "kind": "APIResourceList", "groupVersion": version.to_string(), "resources": entries });
+    if !version.group.is_empty() {
+        body["apiVersion"] = "v1".into();
+    }
+    Ok(reply::json(200, &body))
+}
+
+fn served<'a>(kinds: &'a Registry, version: &'a GroupVersion) -> impl Iterator<Item = &'a Arc<Kind>> {
+    kinds.kinds().filter(move |kind| kind.served.contains(version))
+}
+
+/// Groups in table order with their versions in order of preference.
+fn groups_of(kinds: &Registry) -> Vec<(String, Vec<String>)> {
+    let mut groups: Vec<(String, Vec<String>)> = Vec::new();
+    for served in kinds.kinds().flat_map(|kind| kind.served.iter()) {
+        match groups.iter_mut().find(|(group, _)| *group == served.group) {
+            Some((_, versions)) if versions.contains(&served.version) => {}
+            Some((_, versions)) => versions.push(served.version.clone()),
+            None => groups.push((served.group.clone(), vec![served.version.clone()])),
+        }
+    }
+    groups
+}
+
+fn legacy_group(group: &str, versions: &[String]) -> Value {
+    let entry = |version: &String| json!({ "groupVersion": format!("{group}/{version}"), "version": version });
+    let versions: Vec<Value> = versions.iter().map(entry).collect();
+    json!({ "name": group, "versions": versions, "preferredVersion": versions[0] })
+}
+
+fn legacy_subresource(kind: &Kind, subresource: &Subresource) -> Value {
+    let mut entry = json!({
+        "name": format!("{}/{}", kind.plural, subresource.name),
+        "singularName": "",
+        "namespaced": kind.namespaced,
+        "kind": subresource.kind,
+        "verbs": subresource.verbs,
+    });
+    if !subresource.version.is_empty() {
+        entry["group"] = subresource.group.into();
+        entry["version"] = subresource.version.into();
+    }
+    entry
+}
+
+/// Differs when the storage version differs; clients only compare it.
+fn storage_hash(kind: &Kind) -> String {
+    use base64::Engine;
+    let text = format!("{}/{}/{}", kind.group(), kind.storage_version().version, kind.kind);
+    base64::engine::general_purpose::STANDARD.encode(&Sha256::digest(text)[..8])
+}
+
+/// The content type of the aggregated document, if the client takes one.
+fn aggregated(call: &Call) -> Option<&'static str> {
+    negotiate::ranges(call.header(ACCEPT)).find_map(|range| {
+        if range.parameter("as") != "APIGroupDiscoveryList" || range.parameter("g") != "apidiscovery.k8s.io" {
+            return None;
+        }
+        match range.parameter("v") {
+            "v2" => Some(AGGREGATED_V2),
+            "v2beta1" => Some(AGGREGATED_V2BETA1),
+            _ => None,
+        }
+    })
+}
+
+fn aggregated_answer(call: &Call, items: Vec<Value>, content_type: &'static str) -> Response<Body> {
+    let version = if content_type == AGGREGATED_V2 { "v2" } else { "v2beta1" };
+    let body = json!({
+        "kind": "APIGroupDiscoveryList",
+        "apiVersion": format!("apidiscovery.k8s.io/{version}"),
+        "metadata": {},
+        "items": items,
+    });
+    let bytes = list::encode(&body);
+    let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02X}")).collect();
+    let etag = format!("\"{digest}\"");
+    let known = call.header(IF_NONE_MATCH) == etag;
+    let mut response = if known { reply::json_bytes(304, "") } else { reply::json_bytes(200, bytes) };
+    if known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("public"));
+    headers.insert(VARY, HeaderValue::from_static("Accept"));
+    if let Ok(etag) = HeaderValue::from_str(&etag) {
+        headers.insert(ETAG, etag);
+    }
+    response
+}
+
+fn aggregated_group(kinds: &Registry, group: &str, versions: &[String]) -> Value {
+    let versions: Vec<Value> = versions
+        .iter()
+        .map(|version| {
+            let served_version = GroupVersion::new(group, version);
+            let resources: Vec<Value> = served(kinds, &served_version).map(|kind| aggregated_resource(kind)).collect();
+            json!({ "version": version, "resources": resources, "freshness": "Current" })
+        })
+        .collect();
+    let metadata = if group.is_empty() { json!({}) } else { json!({ "name": group }) };
+    json!({ "metadata": metadata, "versions": versions })
+}
+
+fn aggregated_resource(kind: &Kind) -> Value {
+    let mut entry = json!({
+        "resource": kind.plural,
+        "responseKind": { "group": "", "version": "", "kind": kind.kind },
+        "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
+        "singularResource": kind.singular,
+        "verbs": kind.verbs,
+    });
+    if !kind.short_names.is_empty() {
+        entry["shortNames"] = kind.short_names.clone().into();
+    }
+    if !kind.categories.is_empty() {
+        entry["categories"] = kind.categories.clone().into();
+    }
+    let subresources: Vec<Value> = kind
+        .subresources
+        .iter()
+        .map(|subresource| {
+            json!({
+                "subresource": subresource.name,
+                "responseKind": {
+                    "group": subresource.group,
+                    "version": subresource.version,
+                    "kind": subresource.kind,
+                },
+                "verbs": subresource.verbs,
+            })
+        })
+        .collect();
+    if !subresources.is_empty() {
+        entry["subresources"] = subresources.into();
+    }
+    entry
+}

@@ -1,0 +1,138 @@
+//! The HTTP face: paths, media types and status codes of a real API server over the one write path of `cluster`.
+//!
+//! Handlers hold no state of their own and never touch the store; what they answer is a function of the request and the
+//! cluster. Kinds are not enumerated here: a handler works for every entry of the registry.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use hyper::body::Incoming;
+
+use crate::cluster::Cluster;
+use crate::status::ApiError;
+use request::{Address, Query, Target};
+
+pub mod auth;
+mod body;
+mod discovery;
+mod health;
+mod list;
+mod negotiate;
+mod read;
+pub mod reply;
+mod request;
+mod review;
+pub mod server;
+mod watch;
+mod write;
+
+pub use reply::Body;
+
+/// The version of Kubernetes whose API this follows.
+pub const KUBERNETES_VERSION: &str = "v1.36.2";
+
+/// What handlers need of the instance.
+pub struct Api {
+    pub cluster: Cluster,
+    pub token: auth::Token,
+    /// `host:port` that clients reach this server at.
+    pub endpoint: String,
+}
+
+/// One request on its way through the handlers.
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) query: Query,
+    pub(crate) headers: http::HeaderMap,
+    pub(crate) body: Bytes,
+    /// For subresources that leave HTTP: exec, attach, port-forward.
+    pub(crate) upgrade: Option<hyper::upgrade::OnUpgrade>,
+}
+
+impl Call {
+    pub(crate) fn header(&self, name: http::HeaderName) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
+    }
+
+    pub(crate) fn is_upgrade(&self) -> bool {
+        self.headers.contains_key(http::header::UPGRADE)
+    }
+}
+
+/// Answers one request; every refusal is a `Status`.
+pub async fn handle(api: Arc<Api>, mut request: Request<Incoming>) -> Response<Body> {
+    let upgrade = request.headers().contains_key(http::header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
+    let (parts, incoming) = request.into_parts();
+    let body = match body::collect(incoming).await {
+        Ok(body) => body,
+        Err(error) => return reply::refusal(&error),
+    };
+    let call = Call {
+        method: parts.method,
+        path: parts.uri.path().to_string(),
+        query: Query::parse(parts.uri.query().unwrap_or("")),
+        headers: parts.headers,
+        body,
+        upgrade,
+    };
+    dispatch(&api, call).await.unwrap_or_else(|error| reply::refusal(&error))
+}
+
+async fn dispatch(api: &Arc<Api>, call: Call) -> Result<Response<Body>, ApiError> {
+    let target = Target::parse(&call.path)?;
+    let open = matches!(&target, Target::Version | Target::Health(_));
+    if !open || call.headers.contains_key(http::header::AUTHORIZATION) {
+        auth::check(&api.token, call.header(http::header::AUTHORIZATION), &call.path)?;
+    }
+    if let Target::Resource(address) = target {
+        return resource(api, call, address).await;
+    }
+    if call.method != Method::GET {
+        return Err(ApiError::method_not_allowed(""));
+    }
+    match target {
+        Target::Version => Ok(health::version()),
+        Target::Health(path) => Ok(health::answer(path, &call.query)),
+        Target::Root => Ok(discovery::root(api)),
+        Target::Core => discovery::core(api, &call),
+        Target::Groups => discovery::groups(api, &call),
+        Target::Group(group) => discovery::group(api, group),
+        Target::GroupVersion(version) => discovery::resources(api, &version),
+        Target::Unknown | Target::Resource(_) => Ok(reply::plain_not_found()),
+    }
+}
+
+async fn resource(api: &Arc<Api>, call: Call, address: Address) -> Result<Response<Body>, ApiError> {
+    let kinds = api.cluster.kinds();
+    let Some(kind) = kinds.path(&address.version.group, &address.version.version, &address.plural).cloned() else {
+        return Err(ApiError::no_such_path());
+    };
+    if !kind.namespaced && address.namespace.is_some() {
+        return Err(ApiError::no_such_path());
+    }
+    if kind.habits.transient {
+        return review::answer(&kind, &call, &address);
+    }
+    if let Some(subresource) = &address.subresource {
+        return match subresource.as_str() {
+            name if !kind.has_subresource(name) => Err(ApiError::no_such_path()),
+            "status" | "scale" | "finalize" => write::part(api, &call, &kind, &address),
+            "token" => review::token(api, &kind, &call, &address),
+            _ => Err(ApiError::no_such_path()),
+        };
+    }
+    match (call.method.as_str(), &address.name) {
+        ("GET", Some(_)) if address.watch || call.query.flag("watch") => watch::answer(api, &call, &kind, &address),
+        ("GET", Some(_)) => read::answer(api, &call, &kind, &address).await,
+        ("GET", None) if address.watch || call.query.flag("watch") => watch::answer(api, &call, &kind, &address),
+        ("GET", None) => list::answer(api, &call, &kind, &address).await,
+        ("POST", None) => write::create(api, &call, &kind, &address),
+        ("PUT", Some(_)) => write::update(api, &call, &kind, &address),
+        ("PATCH", Some(_)) => write::patch(api, &call, &kind, &address),
+        ("DELETE", Some(_)) => write::delete(api, &call, &kind, &address),
+        ("DELETE", None) if kind.verbs.contains(&"deletecollection") => write::delete_all(api, &call, &kind, &address),
+        _ => Err(ApiError { details: serde_json::json!({}), ..ApiError::method_not_allowed("") }),
+    }
+}

@@ -1,0 +1,127 @@
+//! The daemon: instance, store, cluster, node, controllers, proxy and API wired together, in this order.
+//!
+//! It tells whoever started it one line on standard output, when all of it is ready or why it is not; everything else
+//! goes to the log. SIGTERM and SIGINT end it in the reverse order, pods first.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::api::{self, Api, auth::Token};
+use crate::cli;
+use crate::cluster::{Clock, Cluster, Settings};
+use crate::credentials::Credentials;
+use crate::instance::{self, Directory, Facts, Holding, Network};
+use crate::seed;
+use crate::store::Store;
+
+const API_PORT: u16 = 6443;
+/// The API and the controllers need no more; pods have the cores.
+const WORKER_THREADS: usize = 2;
+/// The line that says "ready" to the parent.
+pub const READY: &str = "ready";
+
+/// Runs until a signal ends it.
+pub fn run(directory: &Directory, start: &cli::Start) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let listen = start.listen;
+    let holding = instance::acquire(directory, |network| {
+        listen.is_some() || std::net::TcpListener::bind((network.node(), API_PORT)).is_ok()
+    })?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .max_blocking_threads(16)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let result = runtime.block_on(serve(directory, start, holding, began));
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    result
+}
+
+async fn serve(directory: &Directory, start: &cli::Start, holding: Holding, began: Instant) -> anyhow::Result<()> {
+    let network = holding.network;
+    let address = start.listen.unwrap_or_else(|| SocketAddr::from((network.node(), API_PORT)));
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen at {address}: another program may hold the port; choose one with --listen ADDR:PORT")
+    })?;
+    let address = listener.local_addr().context("the listener has no address")?;
+    let credentials = Credentials::load_or_create(directory)?;
+    let tls = credentials.acceptor(&addresses(network, address))?;
+    let server = format!("https://{address}");
+    credentials.write_kubeconfig(directory, &server)?;
+
+    let settings = Settings {
+        service_network: network.services(),
+        ca_certificate: credentials.ca_certificate_pem.clone(),
+        ..Settings::default()
+    };
+    let cluster = Cluster::new(Store::in_memory(), settings, Clock::System);
+    seed::plant(&cluster, network, address).context("cannot create the first objects")?;
+
+    let (stop, stopped) = watch::channel(false);
+    let api = Arc::new(Api {
+        cluster: cluster.clone(),
+        token: Token::new(credentials.token.clone()),
+        endpoint: address.to_string(),
+    });
+    let serving = tokio::spawn(api::server::serve(api, listener, tls, stopped));
+
+    let facts = Facts {
+        pid: std::process::id(),
+        api_server: server,
+        node_address: network.node().to_string(),
+        version: env!("CARGO_PKG_VERSION").to_string(),
+        kubernetes_version: api::KUBERNETES_VERSION.to_string(),
+        limiter: String::new(),
+        network: network.0,
+    };
+    instance::write_private(&directory.pid(), facts.pid.to_string().as_bytes())?;
+    directory.write_facts(&facts)?;
+    eprintln!("ready in {} ms: {} (node {})", began.elapsed().as_millis(), facts.api_server, facts.node_address);
+    announce();
+
+    wait_for_signal().await?;
+    eprintln!("stopping");
+    // Nobody listening any more is fine: the server has ended already.
+    let _ = stop.send(true);
+    let _ = serving.await;
+    // The pid file names a process that is about to be gone.
+    let _ = std::fs::remove_file(directory.pid());
+    eprintln!("stopped");
+    drop(holding);
+    Ok(())
+}
+
+fn addresses(network: Network, api: SocketAddr) -> Vec<std::net::Ipv4Addr> {
+    let mut addresses = vec![network.node(), network.kubernetes_service(), std::net::Ipv4Addr::LOCALHOST];
+    if let std::net::IpAddr::V4(ip) = api.ip()
+        && !ip.is_unspecified()
+        && !addresses.contains(&ip)
+    {
+        addresses.push(ip);
+    }
+    addresses
+}
+
+/// Tells the parent; it may have gone, which is its own affair.
+fn announce() {
+    let mut out = std::io::stdout();
+    let _ = writeln!(out, "{READY}").and_then(|()| out.flush());
+}
+
+async fn wait_for_signal() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
