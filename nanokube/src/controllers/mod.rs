@@ -9,15 +9,25 @@
 //! small nouns they share (`pod`, `ownership`, `condition`, `template`, `quantity`, `int_or_percent`, `time`) last.
 
 pub mod action;
+pub mod runner;
+
 pub mod deployment;
-pub mod failures;
-pub mod ownership;
-pub mod pod;
+pub mod endpoints;
+pub mod events;
+pub mod garbage;
+pub mod namespace;
 pub mod replica_set;
 pub mod scheduler;
 
 pub mod condition;
+pub mod event_recorder;
+pub mod failures;
 pub mod int_or_percent;
+pub mod ownership;
+pub mod pod;
 pub mod quantity;
 pub mod template;
 pub mod time;
+
+#[cfg(test)]
+mod lab;
