@@ -2,12 +2,29 @@
 //!
 //! Columns and cells follow the printers of Kubernetes v1.36, column by column; wide columns (priority 1) are always
 //! sent, the client hides them. Numbers stay JSON numbers whatever the column says. Kinds without a printer show their
-//! name and creation time; custom resources show what their CustomResourceDefinition asks for.
+//! name and creation time; custom resources show what their CustomResourceDefinition asks for. Objects come in their
+//! storage version (HPA as v2, events as core/v1), whatever version the client asked for.
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde::ser::{SerializeSeq, Serializer};
+use serde_json::{Map, Value, json};
 
 use crate::object::Object;
+
+mod autoscaling;
+mod batch;
+mod cell;
+mod cluster_wide;
+mod column;
+mod custom;
+mod event;
+mod network;
+mod pod;
+mod workload;
+
+pub use cell::human_duration;
+use column::Column;
 
 /// How much of each object a row carries beside its cells (`includeObject`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,23 +35,46 @@ pub enum IncludeObject {
     Object,
 }
 
+/// Puts the cells of one object behind each other.
+type Cells = fn(&Value, Timestamp, &mut Vec<Value>);
+
 /// Prints objects of one kind.
-pub struct Printer {}
+pub struct Printer {
+    columns: Vec<Column>,
+    cells: Rows,
+    /// Kinds without columns of their own answer `rows: null` for an empty list, as upstream's default printer does.
+    plain: bool,
+    pods: bool,
+}
+
+enum Rows {
+    BuiltIn(Cells),
+    Custom(Vec<custom::Path>),
+}
 
 impl Printer {
     /// For a built-in resource such as "deployments.apps"; "scale.autoscaling" prints the scale subresource.
-    pub fn built_in(_resource: &str) -> Printer {
-        Printer {}
+    pub fn built_in(resource: &str) -> Printer {
+        let known = column::KINDS.iter().find(|(name, _, _)| *name == resource);
+        let (_, columns, cells) = known.unwrap_or(&column::PLAIN);
+        Printer {
+            columns: column::parse(columns),
+            cells: Rows::BuiltIn(*cells),
+            plain: known.is_none(),
+            pods: resource == "pods",
+        }
     }
 
     /// For a version of a custom resource: its CustomResourceDefinition's `additionalPrinterColumns`.
-    pub fn custom(_definition: &Value, _version: &str) -> Printer {
-        Printer {}
+    pub fn custom(definition: &Value, version: &str) -> Printer {
+        let (columns, paths) = custom::columns(definition, version);
+        Printer { columns, cells: Rows::Custom(paths), plain: false, pods: false }
     }
 
-    /// The whole Table; `list_metadata` is the list's `metadata` (or `{}`-like resourceVersion of a single object).
-    pub fn table(&self, _objects: &[Object], _include: IncludeObject, _now: Timestamp, list_metadata: &Value) -> Value {
-        json!({ "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": list_metadata })
+    /// The whole Table; `list_metadata` is the list's `metadata`, or `{resourceVersion}` of a single object.
+    pub fn table(&self, objects: &[Object], include: IncludeObject, now: Timestamp, list_metadata: &Value) -> Value {
+        let bytes = self.table_bytes(objects, include, now, list_metadata);
+        serde_json::from_slice(&bytes).expect("invariant: the line above wrote JSON")
     }
 
     /// The same as JSON bytes, without building the value: what lists of thousands of objects use.
@@ -45,12 +85,110 @@ impl Printer {
         now: Timestamp,
         list_metadata: &Value,
     ) -> Vec<u8> {
-        self.table(objects, include, now, list_metadata).to_string().into_bytes()
+        let rows = Some(RowList { printer: self, objects: objects.iter().map(AsRef::as_ref), include, now });
+        let rows = rows.filter(|_| !(self.plain && objects.is_empty()));
+        self.write(Table {
+            metadata: list_metadata,
+            column_definitions: Some(&self.columns),
+            rows,
+            kind: KIND,
+            api_version: META,
+        })
     }
 
     /// The Table inside one watch event: one row, column definitions only in the first event of a watch.
     pub fn event(&self, object: &Value, include: IncludeObject, now: Timestamp, first: bool) -> Value {
-        let _ = (include, now, first);
-        json!({ "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"] })
+        let metadata = json!({ "resourceVersion": object["metadata"]["resourceVersion"] });
+        let rows = Some(RowList { printer: self, objects: std::iter::once(object), include, now });
+        let column_definitions = first.then_some(self.columns.as_slice());
+        let bytes = self.write(Table { metadata: &metadata, column_definitions, rows, kind: KIND, api_version: META });
+        serde_json::from_slice(&bytes).expect("invariant: the line above wrote JSON")
+    }
+
+    fn write(&self, table: Table<impl Serialize>) -> Vec<u8> {
+        serde_json::to_vec(&table).expect("invariant: maps with string keys always serialise")
+    }
+
+    fn row<'a>(&self, object: &'a Value, include: IncludeObject, now: Timestamp, cells: &'a mut Vec<Value>) -> Row<'a> {
+        cells.clear();
+        match &self.cells {
+            Rows::BuiltIn(print) => print(object, now, cells),
+            Rows::Custom(paths) => cells.extend(paths.iter().map(|path| path.cell(object, now))),
+        }
+        let conditions = if self.pods { pod::row_condition(object) } else { None };
+        Row { cells, conditions, object: included(object, include) }
     }
 }
+
+fn included(object: &Value, include: IncludeObject) -> Included<'_> {
+    match include {
+        IncludeObject::None => Included::None(()),
+        IncludeObject::Object => Included::Object(object),
+        IncludeObject::Metadata => {
+            Included::Metadata { kind: "PartialObjectMetadata", api_version: META, metadata: &object["metadata"] }
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Table<'a, R: Serialize> {
+    kind: &'a str,
+    api_version: &'a str,
+    metadata: &'a Value,
+    column_definitions: Option<&'a [Column]>,
+    rows: Option<R>,
+}
+
+const KIND: &str = "Table";
+const META: &str = "meta.k8s.io/v1";
+
+#[derive(Serialize)]
+struct Row<'a> {
+    cells: &'a [Value],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conditions: Option<Value>,
+    object: Included<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Included<'a> {
+    None(()),
+    Object(&'a Value),
+    #[serde(rename_all = "camelCase")]
+    Metadata {
+        kind: &'a str,
+        api_version: &'a str,
+        metadata: &'a Value,
+    },
+}
+
+/// Rows are printed while they are written: no list of them exists.
+struct RowList<'a, I: Iterator<Item = &'a Value> + Clone> {
+    printer: &'a Printer,
+    objects: I,
+    include: IncludeObject,
+    now: Timestamp,
+}
+
+impl<'a, I: Iterator<Item = &'a Value> + Clone> Serialize for RowList<'a, I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut rows = serializer.serialize_seq(None)?;
+        let mut cells = Vec::new();
+        for object in self.objects.clone() {
+            rows.serialize_element(&self.printer.row(object, self.include, self.now, &mut cells))?;
+        }
+        rows.end()
+    }
+}
+
+/// The labels of a map as `a=1,b=2`, or `<none>`.
+fn labels_text(labels: &Value) -> String {
+    let pair = |(key, value): (&String, &Value)| format!("{key}={}", value.as_str().unwrap_or(""));
+    let pairs: Vec<String> = labels.as_object().map(Map::iter).into_iter().flatten().map(pair).collect();
+    if pairs.is_empty() { "<none>".into() } else { pairs.join(",") }
+}
+
+#[cfg(test)]
+mod tests;
