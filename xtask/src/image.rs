@@ -12,6 +12,8 @@ mod build;
 mod elf;
 
 #[cfg(test)]
+mod engines;
+#[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};
@@ -43,8 +45,8 @@ pub(crate) struct PackedImage {
     pub(crate) size_bytes: u64,
 }
 
-/// Packs `binary` as image `name` into `directory`, unless the same image is there already. Older archives of that name
-/// are removed.
+/// Packs `binary` as image `name` into `directory`, unless the same image is there already. Older archives of that
+/// name are removed.
 pub(crate) fn pack(name: &str, binary: &Path, directory: &Path) -> Result<PackedImage> {
     let bytes = std::fs::read(binary).with_context(|| format!("cannot read {}", binary.display()))?;
     let elf = elf::Elf::parse(&bytes).with_context(|| format!("{} cannot go into an image", binary.display()))?;

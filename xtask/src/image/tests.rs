@@ -1,6 +1,6 @@
 //! Archives against their rules: the same bytes each time, digests that are true, entries that every engine takes.
 //!
-//! `tests/engines.rs` gives them to real engines.
+//! `engines.rs` gives them to real engines.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -118,9 +118,6 @@ fn a_file_that_is_no_binary_is_named() {
     let script = directory.path().join("script");
     std::fs::write(&script, "#!/bin/sh\n").expect("written");
     let error = pack("swell-service", &script, directory.path()).expect_err("no binary");
-    let expected = format!(
-        "{} cannot go into an image: it is no 64-bit little-endian ELF binary: an image for Linux nodes is built on Linux",
-        script.display()
-    );
-    assert_eq!(format!("{error:#}"), expected);
+    let reason = "it is no 64-bit little-endian ELF binary: an image for Linux nodes is built on Linux";
+    assert_eq!(format!("{error:#}"), format!("{} cannot go into an image: {reason}", script.display()));
 }
