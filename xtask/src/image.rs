@@ -59,7 +59,7 @@ pub(crate) fn pack(name: &str, binary: &Path, directory: &Path) -> Result<Packed
     let archive = directory.join(format!("{name}-{tag}.tar"));
     let outer = outer(&config, &config_digest, &layer, &reference).context("cannot build the archive")?;
     let size_bytes = outer.len() as u64;
-    // The file keeps its real modification time: Minikube does not copy a file again whose name, size and time it knows.
+    // The file keeps its real time of change: Minikube copies no file again whose name, size and time it knows.
     if std::fs::metadata(&archive).map(|there| there.len()).ok() != Some(size_bytes) {
         write_new(&archive, &outer)?;
     }

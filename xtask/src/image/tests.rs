@@ -121,3 +121,18 @@ fn a_file_that_is_no_binary_is_named() {
     let reason = "it is no 64-bit little-endian ELF binary: an image for Linux nodes is built on Linux";
     assert_eq!(format!("{error:#}"), format!("{} cannot go into an image: {reason}", script.display()));
 }
+
+#[test]
+fn the_dockerfile_gives_the_same_entry_points_and_user() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Dockerfile");
+    let text = std::fs::read_to_string(path).expect("the Dockerfile");
+    let stages: Vec<&str> = text.split("\nFROM ").collect();
+    for (_, name) in PACKAGES {
+        let stage = stages.iter().find(|stage| stage.lines().next() == Some(&format!("scratch AS {name}")));
+        let stage = stage.unwrap_or_else(|| panic!("no stage {name}"));
+        let ours = &config(name, "amd64", b"")["config"];
+        assert!(stage.contains(&format!("ENTRYPOINT {}\n", ours["Entrypoint"])), "{stage}");
+        assert!(stage.contains(&format!("USER {}\n", ours["User"].as_str().expect("text"))), "{stage}");
+        assert_eq!(stage.contains("EXPOSE 8080"), ours["ExposedPorts"].get(SERVICE_PORT).is_some(), "{stage}");
+    }
+}
