@@ -30,10 +30,12 @@ const TRIGGER_TIME: &str = "endpoints.kubernetes.io/last-change-trigger-time";
 /// Endpoints in one slice; more go into another.
 const SLICE_MAX: usize = 100;
 
-/// The pods behind one Service that resolve its ports alike.
+/// Addresses that share their ports: a subset of Endpoints in the making.
 #[derive(Default)]
-struct Group<'a> {
-    pods: Vec<&'a Value>,
+struct Subset {
+    ports: Vec<Value>,
+    ready: Vec<Value>,
+    unready: Vec<Value>,
 }
 
 pub fn reconcile(snapshot: &Snapshot, now: Timestamp) -> Outcome {
@@ -115,22 +117,22 @@ fn named_port(pod: &Value, name: &str, protocol: &str) -> Option<i64> {
 }
 
 fn sync_slices(service: &Value, pods: &[&Value], existing: Vec<&Object>, now: Timestamp, outcome: &mut Outcome) {
-    let mut groups: BTreeMap<String, (Vec<Value>, Group)> = BTreeMap::new();
+    let mut groups: BTreeMap<String, (Vec<Value>, Vec<&Value>)> = BTreeMap::new();
     for candidate in pods {
         let ports = resolve_ports(service, candidate);
-        let group = groups.entry(json!(ports).to_string()).or_insert_with(|| (ports, Group::default()));
-        group.1.pods.push(candidate);
+        let group = groups.entry(json!(ports).to_string()).or_insert_with(|| (ports, Vec::new()));
+        group.1.push(candidate);
     }
     let headless_without_ports = object::array_at(service, "/spec/ports").is_empty();
     let mut spare = existing;
     let mut wanted: Vec<(Option<&Object>, Vec<Value>, Vec<Value>)> = Vec::new();
-    for (ports, group) in groups.into_values() {
+    for (ports, pods) in groups.into_values() {
         if ports.is_empty() && !headless_without_ports {
             continue;
         }
         let (same, other): (Vec<_>, Vec<_>) = spare.into_iter().partition(|slice| slice["ports"] == json!(ports));
         spare = other;
-        let filled = fill(service, &group.pods, &same);
+        let filled = fill(service, &pods, &same);
         spare.extend(same.iter().skip(filled.len()));
         let homes = same.iter().copied().map(Some).chain(std::iter::repeat(None));
         wanted.extend(filled.into_iter().zip(homes).map(|(endpoints, home)| (home, ports.clone(), endpoints)));
@@ -287,7 +289,7 @@ fn sync_endpoints(snapshot: &Snapshot, service: &Value, pods: &[&Value], now: Ti
 /// One subset for each set of ports, addresses in order.
 fn subsets(service: &Value, pods: &[&Value]) -> Vec<Value> {
     let publishes = object::bool_at(service, "/spec/publishNotReadyAddresses");
-    let mut groups: BTreeMap<String, (Vec<Value>, Vec<Value>, Vec<Value>)> = BTreeMap::new();
+    let mut groups: BTreeMap<String, Subset> = BTreeMap::new();
     for candidate in pods.iter().filter(|pod| publishes || !object::is_deleting(pod)) {
         let mut ports = resolve_ports(service, candidate);
         ports.iter_mut().filter(|port| port["name"] == "").for_each(|port| {
@@ -300,30 +302,34 @@ fn subsets(service: &Value, pods: &[&Value]) -> Vec<Value> {
         if let Some(hostname) = hostname(service, candidate) {
             address["hostname"] = json!(hostname);
         }
-        let key = json!(ports).to_string();
-        let group = groups.entry(key).or_insert_with(|| (ports, Vec::new(), Vec::new()));
+        let subset = groups.entry(json!(ports).to_string()).or_insert_with(|| Subset { ports, ..Subset::default() });
         let ready = publishes || pod::is_ready(candidate);
-        if ready { group.1.push(address) } else { group.2.push(address) }
+        if ready { subset.ready.push(address) } else { subset.unready.push(address) }
     }
     let headless_without_ports = object::array_at(service, "/spec/ports").is_empty();
-    let usable = groups.into_values().filter(|(ports, _, _)| headless_without_ports || !ports.is_empty());
-    usable.map(|(ports, ready, unready)| subset(ports, ready, unready)).collect()
+    groups.retain(|_, subset| headless_without_ports || !subset.ports.is_empty());
+    groups.into_values().map(Subset::into_value).collect()
 }
 
-fn subset(ports: Vec<Value>, ready: Vec<Value>, unready: Vec<Value>) -> Value {
-    let mut subset = json!({});
-    for (field, mut addresses) in [("addresses", ready), ("notReadyAddresses", unready)] {
-        addresses.sort_by_key(|address| address_key(object::str_at(address, "/ip")));
-        if !addresses.is_empty() {
-            subset[field] = Value::Array(addresses);
+impl Subset {
+    fn into_value(self) -> Value {
+        let mut subset = json!({});
+        for (field, mut addresses) in [("addresses", self.ready), ("notReadyAddresses", self.unready)] {
+            addresses.sort_by_key(|address| address_key(object::str_at(address, "/ip")));
+            if !addresses.is_empty() {
+                subset[field] = Value::Array(addresses);
+            }
         }
+        if !self.ports.is_empty() {
+            subset["ports"] = Value::Array(self.ports);
+        }
+        subset
     }
-    if !ports.is_empty() {
-        subset["ports"] = Value::Array(ports);
-    }
-    subset
 }
 
 fn address_key(address: &str) -> (Option<std::net::Ipv4Addr>, String) {
     (address.parse().ok(), address.to_owned())
 }
+
+#[cfg(test)]
+mod tests;

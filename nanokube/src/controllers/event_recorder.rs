@@ -162,3 +162,6 @@ fn body(event: &Event, name: &str, now: Timestamp) -> Value {
     }
     body
 }
+
+#[cfg(test)]
+mod tests;

@@ -151,3 +151,6 @@ fn drop_finalizer(resource: &str, owner: &Value, finalizer: &str, outcome: &mut 
     let patch = json!({ "metadata": { "resourceVersion": version, "finalizers": kept } });
     outcome.patch(resource.to_owned(), owner, patch);
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,6 @@
 //! A cluster in memory and in virtual time for the controllers' tests: the real store, write path and runner, and a
 //! kubelet that starts pods after a second and lets deleted ones go after another.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
@@ -71,6 +70,11 @@ impl Lab {
     pub(crate) fn patch(&mut self, resource: &str, name: &str, patch: Value) -> Object {
         let writer = Writer::controller("test");
         self.cluster.patch(resource, "default", name, Patch::Merge(patch), Part::Object, &writer).unwrap()
+    }
+
+    pub(crate) fn patch_node(&mut self, patch: Value) {
+        let writer = Writer::controller("test");
+        self.cluster.patch("nodes", "", "node", Patch::Merge(patch), Part::Object, &writer).unwrap();
     }
 
     pub(crate) fn status(&mut self, resource: &str, namespace: &str, name: &str, status: Value) {
@@ -212,9 +216,4 @@ pub(crate) fn template(app: &str, image: &str) -> Value {
         "metadata": { "labels": { "app": app } },
         "spec": { "containers": [{ "name": "c", "image": image }], "terminationGracePeriodSeconds": 1 },
     })
-}
-
-/// The numbers of a status that matter, absent ones as 0.
-pub(crate) fn counts(object: &Value, fields: &[&str]) -> BTreeMap<String, i64> {
-    fields.iter().map(|field| ((*field).to_owned(), object["status"][*field].as_i64().unwrap_or(0))).collect()
 }

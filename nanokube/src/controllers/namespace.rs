@@ -135,3 +135,6 @@ fn with_conditions(
     object::set(&mut draft, &["status", "phase"], json!("Terminating"));
     draft
 }
+
+#[cfg(test)]
+mod tests;

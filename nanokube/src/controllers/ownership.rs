@@ -34,8 +34,7 @@ impl<'a> Dependents<'a> {
         self.by_owner.get(object::uid(owner)).map(Vec::as_slice).unwrap_or(&[])
     }
 
-    /// The objects that `owner` controls. Adoptions and releases are asked for in `outcome`; an adopted object counts
-    /// from the next look on, when its reference is stored.
+    /// The objects that `owner` controls, those it adopts now among them. Adoptions and releases are asked for in `outcome`.
     pub fn claim(&self, owner: &Value, outcome: &mut Outcome) -> Vec<&'a Object> {
         let selector = LabelSelector::from_value(&owner["spec"]["selector"]);
         let mut owned = Vec::new();
@@ -53,6 +52,7 @@ impl<'a> Dependents<'a> {
         for orphan in self.orphans.get(object::namespace(owner)).into_iter().flatten() {
             if !object::is_deleting(orphan) && selector.matches_object(orphan) {
                 adopt(self.resource, orphan, owner, outcome);
+                owned.push(*orphan);
             }
         }
         owned

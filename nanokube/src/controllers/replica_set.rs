@@ -158,3 +158,6 @@ fn compare_ages(one_at: Timestamp, other_at: Timestamp, one: &Value, other: &Val
     };
     magnitude(one_at).cmp(&magnitude(other_at)).then_with(|| object::uid(one).cmp(object::uid(other)))
 }
+
+#[cfg(test)]
+mod tests;

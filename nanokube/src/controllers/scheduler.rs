@@ -326,3 +326,6 @@ fn raise(total: &mut BTreeMap<String, i64>, other: &BTreeMap<String, i64>) {
         *present = (*present).max(*amount);
     }
 }
+
+#[cfg(test)]
+mod tests;

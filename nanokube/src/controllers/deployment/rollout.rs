@@ -140,10 +140,7 @@ impl<'a> Rollout<'a> {
         let mut set = Set::blank(self.deployment, self.collisions);
         let name = object::name(&set.object).to_owned();
         if let Some(taken) = snapshot.get(REPLICA_SETS, object::namespace(self.deployment), &name) {
-            let template = &self.deployment["spec"]["template"];
-            let same = template::equal_ignoring_hash(&taken["spec"]["template"], template);
-            let will_be_adopted = object::owner_of(taken).is_none() && same;
-            if !will_be_adopted && !object::is_deleting(taken) {
+            if !object::is_deleting(taken) {
                 self.collisions = Some(self.collisions.unwrap_or(0) + 1);
             }
             return;
