@@ -1,0 +1,208 @@
+//! Server-side apply of rendered manifests, and the removal of what is ours and no longer rendered.
+//!
+//! The field manager is `swell`. An object that exists without the lab's label is somebody else's: its fields are never
+//! taken over. Whether an apply changed anything is read from the resourceVersion, so a second `setup` can say "same".
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PropagationPolicy};
+use kube::core::GroupVersionKind;
+use kube::{Api, Client, ResourceExt, discovery};
+use serde_json::Value;
+
+use crate::problem;
+use crate::workload::{MANAGED_BY, MANAGER};
+
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    pub changed: Vec<String>,
+    pub unchanged: usize,
+    pub pruned: Vec<String>,
+    pub created_namespace: bool,
+}
+
+/// Kinds that some environment renders; one of them that is labelled as ours and not rendered now is left over.
+const PRUNED: [(&str, &str, &str); 7] = [
+    ("", "v1", "Service"),
+    ("", "v1", "ConfigMap"),
+    ("", "v1", "ServiceAccount"),
+    ("apps", "v1", "Deployment"),
+    ("autoscaling", "v2", "HorizontalPodAutoscaler"),
+    ("policy", "v1", "PodDisruptionBudget"),
+    ("networking.k8s.io", "v1", "NetworkPolicy"),
+];
+
+pub async fn apply(client: &Client, objects: &[Value], namespace: &str) -> Result<Applied> {
+    let mut applied = Applied::default();
+    let mut kinds = Kinds::new(client);
+    let mut ordered: Vec<&Value> = objects.iter().collect();
+    ordered.sort_by_key(|object| order(object["kind"].as_str().unwrap_or_default()));
+    for object in ordered {
+        let name = describe(object);
+        if object["kind"] == "Namespace" {
+            applied.created_namespace |= await_terminating(client, object["metadata"]["name"].as_str()).await?;
+        }
+        let api = kinds.api(object, namespace).await?;
+        let changed = apply_one(&api, object).await?;
+        if changed {
+            applied.changed.push(name);
+        } else {
+            applied.unchanged += 1;
+        }
+    }
+    applied.pruned = prune(client, objects, namespace).await?;
+    Ok(applied)
+}
+
+/// Deletes all that carries the lab's label in the namespace; what is gone already is fine.
+pub async fn remove_labelled(client: &Client, namespace: &str) -> Result<Vec<String>> {
+    prune(client, &[], namespace).await
+}
+
+/// Deletes a namespace and waits until it is gone. A namespace that hangs is named with what holds it.
+pub async fn remove_namespace(client: &Client, name: &str) -> Result<bool> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    if namespaces.get_opt(name).await?.is_none() {
+        return Ok(false);
+    }
+    match namespaces.delete(name, &DeleteParams::default()).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(true),
+        Err(error) => return Err(error).context(problem::apply_refused(&format!("the removal of namespace {name}"))),
+        Ok(_) => {}
+    }
+    await_terminating(client, Some(name)).await?;
+    Ok(true)
+}
+
+async fn apply_one(api: &Api<DynamicObject>, object: &Value) -> Result<bool> {
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    let described = describe(object);
+    let before = api.get_opt(name).await.with_context(|| problem::apply_refused(&described))?;
+    let ours = before.as_ref().is_none_or(is_ours);
+    let params = PatchParams { force: ours, ..PatchParams::apply(MANAGER) }.validation_strict();
+    match api.patch(name, &params, &Patch::Apply(object)).await {
+        Ok(after) => Ok(before.is_none_or(|before| before.resource_version() != after.resource_version())),
+        Err(kube::Error::Api(status)) if status.code == 409 => {
+            Err(kube::Error::Api(status)).context(problem::apply_conflict(&described))
+        }
+        Err(error) => Err(error).context(problem::apply_refused(&described)),
+    }
+}
+
+async fn prune(client: &Client, rendered: &[Value], namespace: &str) -> Result<Vec<String>> {
+    let keep: BTreeSet<String> = rendered.iter().map(describe).collect();
+    let ours = ListParams::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
+    let mut pruned = Vec::new();
+    for (group, version, kind) in PRUNED {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+        let listed = match api.list(&ours).await {
+            Ok(listed) => listed,
+            // A cluster without the kind, or a user who may not see it, has nothing of it for us to remove.
+            Err(kube::Error::Api(status)) if status.code == 404 || status.code == 403 => continue,
+            Err(error) => return Err(error.into()),
+        };
+        for object in listed {
+            let described = format!("{kind} {}", object.name_any());
+            if keep.contains(&described) || object.metadata.deletion_timestamp.is_some() {
+                continue;
+            }
+            let background =
+                DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..DeleteParams::default() };
+            match api.delete(&object.name_any(), &background).await {
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(error) => {
+                    return Err(error).context(problem::apply_refused(&format!("the removal of {described}")));
+                }
+                Ok(_) => pruned.push(described),
+            }
+        }
+    }
+    Ok(pruned)
+}
+
+/// Waits for a namespace that is on its way out; true when it is not there (any more).
+async fn await_terminating(client: &Client, name: Option<&str>) -> Result<bool> {
+    const LIMIT_S: u64 = 120;
+    let name = name.unwrap_or_default();
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let mut last = String::new();
+    for _ in 0..LIMIT_S * 5 {
+        match namespaces.get_opt(name).await? {
+            None => return Ok(true),
+            Some(found) if found.metadata.deletion_timestamp.is_none() => return Ok(false),
+            Some(found) => last = terminating_reason(&found),
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Err(problem::waited_too_long(&format!("namespace {name} to go away"), LIMIT_S, &last).into())
+}
+
+fn terminating_reason(namespace: &Namespace) -> String {
+    let conditions = namespace.status.as_ref().and_then(|status| status.conditions.as_ref()).into_iter().flatten();
+    let holding = conditions.filter(|c| c.status == "True").filter_map(|c| c.message.clone());
+    holding.collect::<Vec<_>>().join("; ")
+}
+
+fn is_ours(object: &DynamicObject) -> bool {
+    object.labels().get(MANAGED_BY).is_some_and(|value| value == MANAGER)
+}
+
+fn describe(object: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+    format!("{} {}", text(&object["kind"]), text(&object["metadata"]["name"]))
+}
+
+/// What others refer to comes first: the namespace, then what pods mount, then the pods, then what scales them.
+fn order(kind: &str) -> usize {
+    let ranks = ["Namespace", "ServiceAccount", "ConfigMap", "Secret", "Service", "Deployment"];
+    ranks.iter().position(|ranked| *ranked == kind).unwrap_or(ranks.len())
+}
+
+/// The plural and the scope of each kind, asked of the cluster once.
+struct Kinds<'c> {
+    client: &'c Client,
+    known: BTreeMap<String, (ApiResource, bool)>,
+}
+
+impl<'c> Kinds<'c> {
+    fn new(client: &'c Client) -> Kinds<'c> {
+        Kinds { client, known: BTreeMap::new() }
+    }
+
+    async fn api(&mut self, object: &Value, namespace: &str) -> Result<Api<DynamicObject>> {
+        let kind = object["kind"].as_str().unwrap_or_default();
+        let api_version = object["apiVersion"].as_str().unwrap_or_default();
+        let key = format!("{api_version}/{kind}");
+        if !self.known.contains_key(&key) {
+            let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+            let gvk = GroupVersionKind::gvk(group, version, kind);
+            let (resource, capabilities) = discovery::pinned_kind(self.client, &gvk)
+                .await
+                .with_context(|| problem::apply_refused(&describe(object)))?;
+            self.known.insert(key.clone(), (resource, capabilities.scope == discovery::Scope::Namespaced));
+        }
+        let (resource, namespaced) = &self.known[&key];
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or(namespace);
+        Ok(if *namespaced {
+            Api::namespaced_with(self.client.clone(), namespace, resource)
+        } else {
+            Api::all_with(self.client.clone(), resource)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn namespaces_come_first_and_autoscalers_last() {
+        let mut kinds = ["HorizontalPodAutoscaler", "Deployment", "Namespace", "Service", "ConfigMap"];
+        kinds.sort_by_key(|kind| order(kind));
+        assert_eq!(kinds, ["Namespace", "ConfigMap", "Service", "Deployment", "HorizontalPodAutoscaler"]);
+    }
+}

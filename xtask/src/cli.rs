@@ -1,0 +1,350 @@
+//! What was typed, and nothing that acts. Verbs resolve and check it; no clap type goes further than `cmd/`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::session::{DEFAULT_PROFILE, Pace};
+use crate::terminal::Verbosity;
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask demo                              a cluster, load, up, down, a report: two minutes
+  cargo xtask setup --env dev --pace fast       the same by hand, step by step
+  cargo xtask load spike                        a scenario of scenarios/
+  cargo xtask load --rate 200 --duration 60s    load without a scenario
+  cargo xtask watch                             pods, CPU and the autoscaler as they change
+  cargo xtask teardown                          removes what setup made
+
+Exit codes: 0 done, 1 failed, 2 an expectation was not met, 3 the generator was the limit, 64 wrong usage,
+130 interrupted.";
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, about = "Swell: an autoscaling lab for Kubernetes")]
+#[command(after_help = EXAMPLES, disable_help_subcommand = true, subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Args)]
+pub struct GlobalArgs {
+    /// Which session: several can live side by side
+    #[arg(long, global = true, value_name = "NAME", env = "SWELL_PROFILE", default_value = DEFAULT_PROFILE)]
+    pub profile: String,
+    /// Say more
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    verbose: bool,
+    /// Say only results and problems
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+impl GlobalArgs {
+    pub fn verbosity(&self) -> Verbosity {
+        match (self.quiet, self.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (_, true) => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        }
+    }
+}
+
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Cluster, image, manifests, and wait until the autoscaler sees the service; again: does nothing
+    Setup(SetupArgs),
+    /// Put a scenario's load on the service, record what happens, report
+    Load(LoadArgs),
+    /// Pods, CPU, autoscaler and events as they change
+    Watch(WatchArgs),
+    /// Forward a local port to the service, each connection to another ready pod
+    Forward(ForwardArgs),
+    /// The logs of all pods of the service, each line with its pod
+    Logs(LogsArgs),
+    /// What is set up, and how it is
+    Status(OutputArgs),
+    /// Write the report of a recorded run again; needs no cluster
+    Report(ReportArgs),
+    /// List the recorded runs
+    Runs(OutputArgs),
+    /// Remove what setup made, and nothing else
+    Teardown(TeardownArgs),
+    /// Everything in one go at pace fast: set up, load, up, down, report, tear down
+    Demo(DemoArgs),
+    /// Look for what is missing or wrong, and say how to mend it
+    Doctor(DoctorArgs),
+    /// Why the autoscaler did (not) scale: live, or without a cluster with -f
+    Explain(ExplainArgs),
+    /// Compare this lab with Kubernetes: recorded decisions, API exchanges
+    #[command(subcommand)]
+    Conformance(ConformanceVerb),
+    /// Pack the lab's container images, without a container engine
+    Image(ImageArgs),
+    /// Everything that checks this project
+    Test(TestArgs),
+    /// Shell completions on stdout
+    Completions(CompletionsArgs),
+}
+
+#[derive(Args, Clone)]
+pub struct SetupArgs {
+    /// auto | embedded | minikube | context[=NAME]; auto: Minikube if installed, else embedded
+    #[arg(long, default_value = "auto", value_name = "WHERE")]
+    pub cluster: String,
+    /// An overlay of k8s/overlays: dev | staging | prod
+    #[arg(long, default_value = "dev", value_name = "NAME")]
+    pub env: String,
+    /// Real constants (minutes) or short windows (seconds)
+    #[arg(long, value_enum, default_value_t = Pace::Real)]
+    pub pace: Pace,
+    /// Your own manifests (Deployment, Service, HorizontalPodAutoscaler) instead of k8s/overlays
+    #[arg(long, value_name = "DIR")]
+    pub manifests: Option<PathBuf>,
+    /// Your own image: a docker-archive to load, or a reference that the cluster can pull
+    #[arg(long, value_name = "ARCHIVE-OR-REF")]
+    pub image: Option<String>,
+    /// Go on though the context does not look local
+    #[arg(long)]
+    pub yes: bool,
+    /// Passed on to minikube start
+    #[arg(long, value_name = "NAME", help_heading = "Minikube")]
+    pub driver: Option<String>,
+    #[arg(long, value_name = "NAME", default_value = "containerd", help_heading = "Minikube")]
+    pub container_runtime: String,
+    #[arg(long, value_name = "N", default_value = "2", help_heading = "Minikube")]
+    pub cpus: String,
+    #[arg(long, value_name = "SIZE", default_value = "4g", help_heading = "Minikube")]
+    pub memory: String,
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Minikube")]
+    pub nodes: u32,
+}
+
+#[derive(Args, Clone)]
+pub struct ImageArgs {
+    /// Pack the binaries as they are built for this machine, with the libraries that they load
+    #[arg(long)]
+    pub dynamic: bool,
+    /// Where the archives go instead of target/images
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+}
+
+#[derive(Args, Clone, Default)]
+pub struct LoadArgs {
+    /// A name of scenarios/, or a file; without one and without flags: demo
+    pub scenario: Option<String>,
+    /// Requests per second, open loop
+    #[arg(long, value_name = "N", conflicts_with_all = ["concurrency", "pattern"])]
+    pub rate: Option<f64>,
+    /// Length of the load, like 90s or 2m
+    #[arg(long, value_name = "TIME")]
+    pub duration: Option<String>,
+    /// Closed loop: so many clients, each waits for its answer
+    #[arg(long, value_name = "N", conflicts_with = "pattern")]
+    pub concurrency: Option<u32>,
+    /// Open loop over time, like "ramp 10..200 60s, hold 30s"
+    #[arg(long, value_name = "TEXT")]
+    pub pattern: Option<String>,
+    /// Send the load there instead of to the lab's service
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// Another seed of the schedule than the scenario's
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Also write the expectations as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct WatchArgs {
+    /// One JSON object a line, for programs
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+    /// End after this time
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
+    pub for_: Option<Duration>,
+}
+
+#[derive(Args)]
+pub struct ForwardArgs {
+    /// Local port; 0 takes a free one
+    #[arg(long, default_value = "8080", value_name = "PORT")]
+    pub port: String,
+    /// Local address
+    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    pub address: std::net::IpAddr,
+}
+
+#[derive(Args)]
+pub struct LogsArgs {
+    /// Keep following, pods that come later included
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Lines of each pod to start with
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub tail: i64,
+    /// The run before the last restart
+    #[arg(long, conflicts_with = "follow")]
+    pub previous: bool,
+}
+
+#[derive(Args)]
+pub struct OutputArgs {
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    Text,
+    Json,
+}
+
+#[derive(Args)]
+pub struct ReportArgs {
+    /// A run of `cargo xtask runs`, or its directory; without one: the latest
+    pub run: Option<String>,
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+    /// Also write the expectations as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct TeardownArgs {
+    /// Keep the cluster, remove only what was deployed to it
+    #[arg(long)]
+    pub keep_cluster: bool,
+}
+
+#[derive(Args)]
+pub struct DemoArgs {
+    /// auto | embedded | minikube | context[=NAME]
+    #[arg(long, default_value = "embedded", value_name = "WHERE")]
+    pub cluster: String,
+    /// The scenario to run
+    #[arg(long, default_value = "demo", value_name = "NAME")]
+    pub scenario: String,
+    /// Leave it all running at the end
+    #[arg(long)]
+    pub keep: bool,
+}
+
+#[derive(Args)]
+pub struct DoctorArgs {
+    /// Mend what can be mended without asking
+    #[arg(long)]
+    pub fix: bool,
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+#[derive(Args)]
+pub struct ExplainArgs {
+    /// One line a decision, as they are made
+    #[arg(long, conflicts_with = "file")]
+    pub follow: bool,
+    /// A HorizontalPodAutoscaler to try without a cluster
+    #[arg(short, long, value_name = "FILE", requires = "usage")]
+    pub file: Option<PathBuf>,
+    /// With -f: CPU of each pod, one value for all or one a pod, like 180m or 180m,90m
+    #[arg(long, value_name = "QUANTITY,...", value_delimiter = ',')]
+    pub usage: Vec<String>,
+    /// With -f: replicas now
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub replicas: i32,
+    /// With -f: CPU request of each pod
+    #[arg(long, value_name = "QUANTITY", default_value = "100m")]
+    pub request: String,
+}
+
+#[derive(Subcommand)]
+pub enum ConformanceVerb {
+    /// Replay recorded decisions of the real controller
+    Hpa {
+        /// Files of recorded decisions; without one: those of $SWELL_VECTORS, else the sample in autoscaler/testdata
+        files: Vec<PathBuf>,
+    },
+    /// Replay recorded API exchanges
+    Api,
+}
+
+#[derive(Args)]
+pub struct TestArgs {
+    /// Also what takes long: the figures that the documents state
+    #[arg(long)]
+    pub long: bool,
+    /// Only the steps whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    pub only: Option<String>,
+}
+
+#[derive(Args)]
+pub struct CompletionsArgs {
+    #[arg(value_enum)]
+    pub shell: CompletionShell,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum CompletionShell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+/// `90`, `90s`, `2m`, `500ms`, `1h`.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: f64 = number.parse().map_err(|_| format!("`{text}` is not a time like 90s or 2m"))?;
+    let scale = match unit.trim() {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        other => return Err(format!("`{other}` is not a unit of time: ms, s, m or h")),
+    };
+    let seconds = number * scale;
+    if seconds > 0.0 && seconds <= 7.0 * 86_400.0 {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        Err(format!("`{text}` must be more than nothing and at most a week"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_are_read_as_people_write_them() {
+        let ok =
+            [("90", 90_000), ("90s", 90_000), ("2m", 120_000), ("500ms", 500), ("1.5m", 90_000), ("1h", 3_600_000)];
+        for (text, ms) in ok {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for bad in ["", "s", "-1s", "0", "5 days", "1e9h", "99999h"] {
+            assert!(parse_duration(bad).is_err(), "{bad:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn rate_concurrency_and_pattern_exclude_each_other() {
+        let parse = |args: &[&str]| Cli::try_parse_from(["xtask", "load"].iter().chain(args)).is_ok();
+        assert!(parse(&["--rate", "10", "--duration", "5s"]));
+        assert!(!parse(&["--rate", "10", "--concurrency", "5"]));
+        assert!(!parse(&["--pattern", "hold 5s", "--rate", "1"]));
+    }
+}

@@ -1,0 +1,242 @@
+//! Which cluster this is. Nothing outside this module knows: the verbs speak to a `Cluster`, and to Kubernetes.
+//!
+//! A provider is a set of answers: how it is started, how an image gets in, where the service can be reached, how it is
+//! removed. The rest (apply, wait, observe) is the same Kubernetes API on all of them.
+
+mod context;
+mod embedded;
+mod minikube;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+
+use crate::cli::SetupArgs;
+use crate::problem;
+use crate::session::{Pace, ProviderKind, Session};
+use crate::terminal::{Step, Terminal};
+use crate::workspace::Workspace;
+
+/// Where the API is and who we are there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    pub kubeconfig: PathBuf,
+    pub context: String,
+    /// Whether this call made the cluster, so that teardown may remove it.
+    pub created: bool,
+    /// Whether anything had to be done.
+    pub acted: bool,
+    /// One line for the user: address, version, limiter.
+    pub summary: String,
+}
+
+/// How load reaches the service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// A URL that this machine can dial; connections are spread by the cluster.
+    Direct(String),
+    /// Only through the API server: a balanced port-forward of our own.
+    Forward,
+}
+
+pub enum Cluster {
+    Embedded(embedded::Embedded),
+    Minikube(minikube::Minikube),
+    Context(context::Context),
+}
+
+/// What `--cluster` asked for, and why it became what it is.
+pub struct Choice {
+    pub kind: ProviderKind,
+    pub context: Option<String>,
+    pub reason: String,
+}
+
+impl Choice {
+    pub fn resolve(asked: &str, session: Option<&Session>) -> Result<Choice> {
+        let choice = |kind, reason: &str| Choice { kind, context: None, reason: reason.to_owned() };
+        Ok(match asked {
+            "auto" => match session {
+                Some(session) => Choice {
+                    kind: session.provider,
+                    context: (session.provider == ProviderKind::Context).then(|| session.context.clone()),
+                    reason: "as this profile is set up".to_owned(),
+                },
+                None if minikube::is_installed() => choice(ProviderKind::Minikube, "auto: minikube is on PATH"),
+                None => choice(ProviderKind::Embedded, "auto: minikube is not on PATH"),
+            },
+            "embedded" => choice(ProviderKind::Embedded, "as asked"),
+            "minikube" => choice(ProviderKind::Minikube, "as asked"),
+            "context" => choice(ProviderKind::Context, "as asked: the current context"),
+            other => match other.strip_prefix("context=").filter(|name| !name.is_empty()) {
+                Some(name) => Choice { context: Some(name.to_owned()), ..choice(ProviderKind::Context, "as asked") },
+                None => return Err(problem::unknown_cluster(other).into()),
+            },
+        })
+    }
+}
+
+impl Cluster {
+    /// The cluster that `setup` is to bring up.
+    pub fn for_setup(workspace: &Workspace, profile: &str, choice: &Choice, args: &SetupArgs) -> Result<Cluster> {
+        Ok(match choice.kind {
+            ProviderKind::Embedded => Cluster::Embedded(embedded::Embedded::new(workspace, profile)),
+            ProviderKind::Minikube => Cluster::Minikube(minikube::Minikube::new(profile, args)?),
+            ProviderKind::Context => Cluster::Context(context::Context::new(choice.context.as_deref(), args.yes)?),
+        })
+    }
+
+    /// The cluster that a session is set up on.
+    pub fn of_session(workspace: &Workspace, session: &Session) -> Result<Cluster> {
+        Ok(match session.provider {
+            ProviderKind::Embedded => Cluster::Embedded(embedded::Embedded::new(workspace, &session.profile)),
+            ProviderKind::Minikube => Cluster::Minikube(minikube::Minikube::existing(&session.profile)?),
+            ProviderKind::Context => Cluster::Context(context::Context::of_session(session)),
+        })
+    }
+
+    pub fn describe(&self) -> String {
+        match self {
+            Cluster::Embedded(_) => "the embedded cluster".to_owned(),
+            Cluster::Minikube(minikube) => format!("Minikube profile `{}`", minikube.profile),
+            Cluster::Context(context) => format!("context `{}`", context.name),
+        }
+    }
+
+    /// Looks first, starts what is not running. Both paces are asked for here, since they are settings of the cluster.
+    pub fn start(&self, terminal: &Terminal, step: &Step<'_>, pace: Pace, last_pace: Option<Pace>) -> Result<Access> {
+        match self {
+            Cluster::Embedded(embedded) => embedded.start(step, pace, last_pace),
+            Cluster::Minikube(minikube) => minikube.start(terminal, step, pace),
+            Cluster::Context(context) => context.access(),
+        }
+    }
+
+    /// What has to be true before the first change: tools there, permissions granted.
+    pub async fn check(&self, client: &kube::Client, namespace: &str) -> Result<()> {
+        match self {
+            Cluster::Context(_) => context::check_permissions(client, namespace).await,
+            Cluster::Embedded(_) | Cluster::Minikube(_) => Ok(()),
+        }
+    }
+
+    /// Whether images are put into the cluster by us, or pulled by it.
+    pub fn takes_archives(&self) -> bool {
+        !matches!(self, Cluster::Context(_))
+    }
+
+    pub fn needs_static_image(&self) -> bool {
+        !matches!(self, Cluster::Embedded(_))
+    }
+
+    pub fn has_image(&self, tag: &str) -> Result<bool> {
+        match self {
+            Cluster::Embedded(embedded) => embedded.has_image(tag),
+            Cluster::Minikube(minikube) => minikube.has_image(tag),
+            Cluster::Context(_) => Ok(true),
+        }
+    }
+
+    /// Loads an archive and verifies that the cluster lists it: exit 0 alone proves nothing.
+    pub fn load_image(&self, archive: &Path, tag: &str) -> Result<()> {
+        match self {
+            Cluster::Embedded(embedded) => embedded.load_image(archive, tag),
+            Cluster::Minikube(minikube) => minikube.load_image(archive, tag),
+            Cluster::Context(_) => Err(problem::context_needs_image().into()),
+        }
+    }
+
+    /// Turns on whatever serves metrics.k8s.io, where that is not a matter of course.
+    pub async fn ensure_metrics(&self, client: &kube::Client, step: &Step<'_>, pace: Pace) -> Result<()> {
+        match self {
+            Cluster::Minikube(minikube) => minikube.ensure_metrics(client, step, pace).await,
+            Cluster::Embedded(_) | Cluster::Context(_) => Ok(()),
+        }
+    }
+
+    pub fn reach(&self, namespace: &str, service: &str, node_port: Option<(&str, i32)>) -> Result<Reach> {
+        match self {
+            Cluster::Embedded(_) => Ok(match node_port {
+                Some((address, port)) => Reach::Direct(format!("http://{address}:{port}")),
+                None => Reach::Forward,
+            }),
+            Cluster::Minikube(minikube) => minikube.reach(namespace, service),
+            Cluster::Context(context) => Ok(context.reach(node_port)),
+        }
+    }
+
+    /// Removes a cluster that the session created; a cluster that is gone already is fine.
+    pub fn delete(&self) -> Result<()> {
+        match self {
+            Cluster::Embedded(embedded) => embedded.delete(),
+            Cluster::Minikube(minikube) => minikube.delete(),
+            Cluster::Context(_) => Ok(()),
+        }
+    }
+
+    /// Processes of the cluster on this machine that outlived its removal.
+    pub fn survivors(&self) -> Vec<i32> {
+        match self {
+            Cluster::Embedded(embedded) => embedded.survivors(),
+            Cluster::Minikube(_) | Cluster::Context(_) => Vec::new(),
+        }
+    }
+
+    /// One line on how it is, for status and doctor.
+    pub fn condition(&self) -> String {
+        match self {
+            Cluster::Embedded(embedded) => embedded.condition(),
+            Cluster::Minikube(minikube) => minikube.condition(),
+            Cluster::Context(context) => format!("context `{}`", context.name),
+        }
+    }
+}
+
+/// A client for a context of a kubeconfig, with errors that name the file.
+pub async fn connect(kubeconfig: &Path, context: &str, profile: &str) -> Result<kube::Client> {
+    let mend = if profile == crate::session::DEFAULT_PROFILE {
+        "cargo xtask setup".to_owned()
+    } else {
+        format!("cargo xtask setup --profile {profile}")
+    };
+    let read = Kubeconfig::read_from(kubeconfig).with_context(|| problem::kubeconfig_unusable(kubeconfig, &mend))?;
+    let options = KubeConfigOptions { context: Some(context.to_owned()), ..KubeConfigOptions::default() };
+    let config = kube::Config::from_custom_kubeconfig(read, &options)
+        .await
+        .with_context(|| problem::kubeconfig_unusable(kubeconfig, &mend))?;
+    let url = config.cluster_url.to_string();
+    let client = kube::Client::try_from(config).with_context(|| problem::kubeconfig_unusable(kubeconfig, &mend))?;
+    let probe = tokio::time::timeout(std::time::Duration::from_secs(10), client.apiserver_version());
+    match probe.await {
+        Ok(Ok(_)) => Ok(client),
+        Ok(Err(error)) => Err(error).context(problem::no_cluster(&url, profile)),
+        Err(_) => Err(problem::no_cluster(&url, profile).into()),
+    }
+}
+
+pub async fn connect_session(session: &Session) -> Result<kube::Client> {
+    connect(&session.kubeconfig, &session.context, &session.profile).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_existing_session_decides_what_auto_means() {
+        let mut session = Session::new("lab", ProviderKind::Context, "dev", Pace::Real);
+        session.context = "kind".to_owned();
+        let choice = Choice::resolve("auto", Some(&session)).unwrap();
+        assert_eq!((choice.kind, choice.context.as_deref()), (ProviderKind::Context, Some("kind")));
+    }
+
+    #[test]
+    fn a_context_can_be_named() {
+        let choice = Choice::resolve("context=prod-eu", None).unwrap();
+        assert_eq!((choice.kind, choice.context.as_deref()), (ProviderKind::Context, Some("prod-eu")));
+        for bad in ["context=", "kind", ""] {
+            assert!(Choice::resolve(bad, None).is_err(), "{bad:?} was accepted");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! `load`: a scenario's load on the service, recorded beside what the cluster makes of it, then the report.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use futures::StreamExt;
+use loadgen::scenario::Scenario;
+
+use crate::calibrate;
+use crate::cli::LoadArgs;
+use crate::cluster::{self, Cluster, Reach};
+use crate::forward::Forward;
+use crate::generator::Generator;
+use crate::http;
+use crate::lab::Lab;
+use crate::observer;
+use crate::problem;
+use crate::report::{self, Report};
+use crate::run::{self, Recorder};
+use crate::run_dir::{ClusterFacts, RunDir, RunPlan, VERSION, shown};
+use crate::scenario;
+use crate::session::Session;
+use crate::workload::{Facts, Workload};
+
+const PROBE_LIMIT: Duration = Duration::from_secs(10);
+
+pub async fn run(lab: &Lab<'_>, args: &LoadArgs) -> Result<u8> {
+    let scenario = scenario::resolve(&lab.workspace, args)?;
+    let session = Session::load(&lab.workspace, &lab.profile)?;
+    let session = if args.url.is_some() { session } else { Some(lab.session()?) };
+    let report = perform(lab, scenario, session.as_ref(), args.url.as_deref(), &command_line()).await?;
+    finish(lab, &report, args.junit.as_deref())
+}
+
+/// Prints a report, and says where the rest of it is.
+pub fn finish(lab: &Lab<'_>, report: &Report, junit: Option<&std::path::Path>) -> Result<u8> {
+    if let Some(path) = junit {
+        std::fs::write(path, report::junit(report)).with_context(|| problem::unwritable(path))?;
+    }
+    lab.terminal.line(&format!("\n{}", report::text(report, lab.terminal.has_color())));
+    let dir = RunDir::find(&lab.workspace, Some(&report.run))?;
+    lab.terminal.line(&format!("  report    {}", shown(&dir.html())));
+    Ok(report.verdict.exit_code())
+}
+
+/// Runs a scenario to its report. The exit code is the caller's to draw.
+pub async fn perform(
+    lab: &Lab<'_>,
+    mut scenario: Scenario,
+    session: Option<&Session>,
+    url: Option<&str>,
+    command: &str,
+) -> Result<Report> {
+    let target = Target::find(lab, session, url).await?;
+    let base = target.url.clone();
+    http::get(&probe_url(&base, &scenario), PROBE_LIMIT).await.with_context(|| problem::service_unreachable(&base))?;
+    let mut iterations_per_ms = None;
+    if scenario.load.needs_calibration() {
+        let step = lab.terminal.step("calibrate");
+        let path =
+            scenario.load.requests.iter().map(|request| &request.path).find(|path| path.contains("{iterations}"));
+        let path = path.cloned().unwrap_or_default();
+        let speed = calibrate::iterations_per_ms(&base, &path).await?;
+        scenario.load.calibrate(speed);
+        iterations_per_ms = Some(speed);
+        step.done(&format!("{speed:.0} iterations a millisecond of CPU"));
+    }
+    say_what_comes(lab, &scenario, session, &base);
+    let dir = RunDir::create(&lab.workspace, &scenario.name, jiff::Timestamp::now())?;
+    let load_file = dir.write_load(&scenario)?;
+    dir.write_plan(&RunPlan {
+        version: VERSION,
+        scenario: scenario.clone(),
+        cluster: target.facts(session),
+        url: base.clone(),
+        started_unix_ms: jiff::Timestamp::now().as_millisecond(),
+        iterations_per_ms,
+        command: command.to_owned(),
+    })?;
+    let generator = Generator::spawn(&lab.workspace.binary("loadgen"), &load_file, &base)?;
+    let settle = match (&target.cluster, session) {
+        (Some(seen), Some(session)) => run::settle(&scenario.expect, seen.facts.min_replicas, session.pace),
+        _ => None,
+    };
+    let observations: run::Observations = match &target.cluster {
+        Some(seen) => observer::observe(&seen.client, &seen.workload, &seen.facts.selector).boxed_local(),
+        None => futures::stream::pending().boxed_local(),
+    };
+    Recorder { terminal: lab.terminal, dir: dir.clone(), observations, settle }.run(generator).await?;
+    write_report(&dir)
+}
+
+/// The report of a run directory, written into it.
+pub fn write_report(dir: &RunDir) -> Result<Report> {
+    let report = Report::of(&dir.read()?)?;
+    dir.write_report(&report.json()?, &report::html(&report))?;
+    Ok(report)
+}
+
+fn say_what_comes(lab: &Lab<'_>, scenario: &Scenario, session: Option<&Session>, url: &str) {
+    let length = scenario.load.length().map_or(String::new(), |length| format!(" for {length}"));
+    lab.terminal.say(&format!("\n{}{length} on {url}: {}", scenario.name, scenario.description));
+    let written_for = match scenario.pace {
+        loadgen::scenario::Pace::Real => crate::session::Pace::Real,
+        loadgen::scenario::Pace::Fast => crate::session::Pace::Fast,
+    };
+    let judged = scenario.expect != loadgen::scenario::Expect::default();
+    if let Some(session) = session.filter(|session| judged && session.pace != written_for) {
+        lab.terminal.warn(&format!(
+            "the scenario's expectations are for pace {}, this cluster runs at pace {}",
+            written_for.name(),
+            session.pace.name()
+        ));
+    }
+}
+
+/// Where the load goes, and what can be watched there.
+struct Target {
+    url: String,
+    cluster: Option<Seen>,
+}
+
+struct Seen {
+    client: kube::Client,
+    workload: Workload,
+    facts: Facts,
+}
+
+impl Target {
+    async fn find(lab: &Lab<'_>, session: Option<&Session>, url: Option<&str>) -> Result<Target> {
+        let Some(session) = session else {
+            return Ok(Target { url: url.unwrap_or_default().to_owned(), cluster: None });
+        };
+        let client = cluster::connect_session(session).await?;
+        let workload = session.workload()?.clone();
+        let facts = Facts::read(&client, &workload).await?;
+        let url = match url {
+            Some(url) => url.to_owned(),
+            None => service_url(lab, session, &client, &workload, &facts).await?,
+        };
+        Ok(Target { url, cluster: Some(Seen { client, workload, facts }) })
+    }
+
+    fn facts(&self, session: Option<&Session>) -> Option<ClusterFacts> {
+        let (seen, session) = (self.cluster.as_ref()?, session?);
+        Some(ClusterFacts {
+            provider: session.provider,
+            environment: session.environment.clone(),
+            pace: session.pace,
+            namespace: seen.workload.namespace.clone(),
+            min_replicas: seen.facts.min_replicas,
+            max_replicas: seen.facts.max_replicas,
+            target_percent: seen.facts.target_percent,
+            request_milli: seen.facts.request_milli,
+        })
+    }
+}
+
+/// The service's own URL where this machine can dial it, else that of a port-forward that lives as long as we do.
+pub async fn service_url(
+    lab: &Lab<'_>,
+    session: &Session,
+    client: &kube::Client,
+    workload: &Workload,
+    facts: &Facts,
+) -> Result<String> {
+    let cluster = Cluster::of_session(&lab.workspace, session)?;
+    let node_port = facts.node_port.as_ref().map(|(address, port)| (address.as_str(), *port));
+    match cluster.reach(&workload.namespace, &workload.service, node_port)? {
+        Reach::Direct(url) => Ok(url),
+        Reach::Forward => {
+            let at: SocketAddr = ([127, 0, 0, 1], 0).into();
+            let forward = Forward::bind(client, &workload.namespace, &facts.selector, facts.target_port, at).await?;
+            let url = format!("http://{}", forward.address);
+            let (told, _) = tokio::sync::mpsc::unbounded_channel();
+            tokio::spawn(forward.run(told));
+            Ok(url)
+        }
+    }
+}
+
+/// A request that costs nothing where the path asks for work.
+fn probe_url(base: &str, scenario: &Scenario) -> String {
+    let path = scenario.load.requests.first().map(|request| request.path.clone()).unwrap_or_default();
+    format!("{}{}", base.trim_end_matches('/'), path.replace("{iterations}", "1"))
+}
+
+fn command_line() -> String {
+    let typed: Vec<String> = std::env::args().skip(1).map(|arg| quoted(&arg)).collect();
+    format!("cargo xtask {}", typed.join(" "))
+}
+
+fn quoted(arg: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,%+@".contains(c);
+    if !arg.is_empty() && arg.chars().all(plain) { arg.to_owned() } else { format!("'{}'", arg.replace('\'', "'\\''")) }
+}

@@ -1,0 +1,42 @@
+//! `runs`: the recorded runs, oldest first, each with its verdict.
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::cli::{Output, OutputArgs};
+use crate::lab::Lab;
+use crate::report::Report;
+use crate::run_dir::RunDir;
+
+pub fn run(lab: &Lab<'_>, args: &OutputArgs) -> Result<u8> {
+    let runs = RunDir::list(&lab.workspace);
+    if runs.is_empty() && args.output == Output::Text {
+        lab.terminal.say("no run recorded yet; make one with: cargo xtask load demo");
+    }
+    for dir in runs {
+        let report = dir.read().and_then(|recording| Report::of(&recording));
+        match (args.output, report) {
+            (Output::Text, Ok(report)) => lab.terminal.line(&format!(
+                "{:<32} {:<12} replicas {} -> {} -> {}  ok {}  lost {}  p99 {:.0} ms",
+                report.run,
+                report.verdict.word(),
+                report.replicas.start,
+                report.replicas.peak,
+                report.replicas.end,
+                report.requests.counts.ok,
+                report.requests.lost,
+                report.latency_us.p99 as f64 / 1e3,
+            )),
+            (Output::Text, Err(_)) => lab.terminal.line(&format!("{:<32} not readable", dir.id())),
+            (Output::Json, Ok(report)) => {
+                let line = json!({"version": 1, "run": report.run, "verdict": report.verdict, "scenario": report.scenario,
+                    "started": report.started, "replicas": report.replicas, "lost": report.requests.lost});
+                lab.terminal.line(&line.to_string());
+            }
+            (Output::Json, Err(error)) => {
+                lab.terminal.line(&json!({"version": 1, "run": dir.id(), "error": format!("{error:#}")}).to_string());
+            }
+        }
+    }
+    Ok(0)
+}

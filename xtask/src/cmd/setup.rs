@@ -1,0 +1,321 @@
+//! `setup`: cluster, image, manifests, and waiting until the autoscaler sees the service.
+//!
+//! Each step looks before it acts, and the session is saved after each change: a second setup does nothing, and one that
+//! failed or was interrupted is resumed by running it again.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use kube::Client;
+use serde_json::Value;
+
+use crate::apply::{self, Applied};
+use crate::archive;
+use crate::cli::SetupArgs;
+use crate::cluster::{self, Choice, Cluster};
+use crate::cmd::load;
+use crate::http;
+use crate::image;
+use crate::kustomize;
+use crate::lab::Lab;
+use crate::problem;
+use crate::session::{Pace, ProviderKind, Session};
+use crate::terminal::Step;
+use crate::wait;
+use crate::workload::{Facts, MANAGED_BY, MANAGER, Workload};
+
+const PROBE_LIMIT: Duration = Duration::from_secs(5);
+/// The component that shortens the windows.
+const FAST: &str = "k8s/components/fast";
+
+pub async fn run(lab: &Lab<'_>, args: &SetupArgs) -> Result<u8> {
+    let (session, url) = perform(lab, args).await?;
+    lab.terminal.say(&format!("\nservice    {url}"));
+    lab.terminal.say(&format!("namespace  {} on {}", session.namespace, session.provider.name()));
+    lab.terminal.say(&format!("next       {}", lab.command("load")));
+    Ok(0)
+}
+
+pub async fn perform(lab: &Lab<'_>, args: &SetupArgs) -> Result<(Session, String)> {
+    let environments = lab.workspace.environments();
+    if args.manifests.is_none() && !environments.contains(&args.env) {
+        return Err(problem::unknown_environment(&args.env, &environments).into());
+    }
+    let before = Session::load(&lab.workspace, &lab.profile)?;
+    let choice = Choice::resolve(&args.cluster, before.as_ref())?;
+    check_same_place(lab, before.as_ref(), &choice)?;
+    lab.terminal.say(&format!("profile `{}`: {} ({})", lab.profile, choice.kind.name(), choice.reason));
+    let rendered = Rendering::of(lab, args)?;
+    // Broken manifests are told before anything is started.
+    let draft = rendered.objects(None)?;
+    let workload = Workload::find(&draft)?;
+
+    build(lab, &choice)?;
+    let cluster = Cluster::for_setup(&lab.workspace, &lab.profile, &choice, args)?;
+    let mut session = before.clone().unwrap_or_else(|| Session::new(&lab.profile, choice.kind, &args.env, args.pace));
+    session.created.cluster |= before.is_none() && choice.kind == ProviderKind::Embedded;
+    session.complete = false;
+    session.save(&lab.workspace)?;
+    start(lab, &cluster, &mut session, args)?;
+    let client = cluster::connect_session(&session).await?;
+    cluster.check(&client, &workload.namespace).await?;
+    let image = load_image(lab, &cluster, &mut session, args, &workload)?;
+    deploy(lab, &client, &mut session, &rendered, image.as_deref(), workload.clone()).await?;
+    let facts = Facts::read(&client, &workload).await?;
+    await_ready(lab, &cluster, &client, &workload, &facts, args.pace).await?;
+    let url = load::service_url(lab, &session, &client, &workload, &facts).await?;
+    http::get(&url, PROBE_LIMIT).await.with_context(|| problem::service_unreachable(&url))?;
+    session.complete = true;
+    session.save(&lab.workspace)?;
+    Ok((session, url))
+}
+
+/// A profile stays where it is: half a session on each of two clusters could be torn down by nobody.
+fn check_same_place(lab: &Lab<'_>, before: Option<&Session>, choice: &Choice) -> Result<()> {
+    let Some(before) = before else { return Ok(()) };
+    let other_context = choice.context.as_ref().is_some_and(|context| *context != before.context);
+    if before.provider != choice.kind || (other_context && !before.context.is_empty()) {
+        let wants = choice.context.clone().unwrap_or_else(|| choice.kind.name().to_owned());
+        return Err(problem::session_elsewhere(&lab.profile, before.provider.name(), &wants).into());
+    }
+    Ok(())
+}
+
+fn build(lab: &Lab<'_>, choice: &Choice) -> Result<()> {
+    let step = lab.terminal.step("build");
+    lab.workspace.build(lab.terminal)?;
+    let what = match choice.kind {
+        ProviderKind::Embedded => "nanokube, service, loadgen",
+        _ => "service, loadgen",
+    };
+    step.done(what);
+    Ok(())
+}
+
+fn start(lab: &Lab<'_>, cluster: &Cluster, session: &mut Session, args: &SetupArgs) -> Result<()> {
+    let step = lab.terminal.step("cluster");
+    let last_pace = (!session.context.is_empty()).then_some(session.pace);
+    let access = cluster.start(lab.terminal, &step, args.pace, last_pace)?;
+    session.kubeconfig = access.kubeconfig;
+    session.context = access.context;
+    session.created.cluster |= access.created;
+    session.pace = args.pace;
+    session.environment.clone_from(&args.env);
+    session.save(&lab.workspace)?;
+    if access.acted {
+        step.done(&access.summary)
+    } else {
+        step.same(&access.summary)
+    }
+    Ok(())
+}
+
+/// The reference that runs; `None` where the manifests' own stays.
+fn load_image(
+    lab: &Lab<'_>,
+    cluster: &Cluster,
+    session: &mut Session,
+    args: &SetupArgs,
+    workload: &Workload,
+) -> Result<Option<String>> {
+    let step = lab.terminal.step("image");
+    let given = args.image.as_deref().map(PathBuf::from);
+    let (archive, reference) = match (&args.image, given.filter(|path| path.is_file())) {
+        (_, Some(archive)) => {
+            let reference = archive::reference_of(&archive).with_context(|| problem::archive_unusable(&archive))?;
+            (archive, reference)
+        }
+        (Some(reference), None) => {
+            step.same(&format!("{reference}, pulled by the cluster"));
+            return Ok(Some(reference.clone()));
+        }
+        (None, None) if args.manifests.is_some() => {
+            step.same("as the manifests name it");
+            return Ok(None);
+        }
+        (None, None) if !cluster.takes_archives() => return Err(problem::context_needs_image().into()),
+        (None, None) => pack(lab, cluster, &step)?,
+    };
+    let loaded = cluster.has_image(&reference)?;
+    if !loaded {
+        step.update(&format!("loading {reference}"));
+        cluster.load_image(&archive, &reference)?;
+    }
+    for name in &workload.images {
+        session.images.insert(name.clone(), reference.clone());
+    }
+    session.save(&lab.workspace)?;
+    if loaded {
+        step.same(&reference)
+    } else {
+        step.done(&reference)
+    }
+    Ok(Some(reference))
+}
+
+/// The service's own image. The embedded cluster takes the binary as it was built; any other node wants a static one.
+fn pack(lab: &Lab<'_>, cluster: &Cluster, step: &Step<'_>) -> Result<(PathBuf, String)> {
+    let [(package, name), ..] = image::PACKAGES;
+    let binary = if cluster.needs_static_image() {
+        if let Some(package) = image::static_libc_missing() {
+            return Err(problem::no_static_libc(&package).into());
+        }
+        step.update("building a static binary");
+        let built = image::build_static(&lab.workspace.root, &lab.workspace.target_dir(), true)?;
+        let found = built.into_iter().find(|path| path.file_name().is_some_and(|file| file == package));
+        found.ok_or_else(|| problem::build_failed(package))?
+    } else {
+        lab.workspace.binary(package)
+    };
+    let packed = image::pack(name, &binary, &lab.workspace.target_dir().join("images"))?;
+    Ok((packed.archive, packed.reference))
+}
+
+async fn deploy(
+    lab: &Lab<'_>,
+    client: &Client,
+    session: &mut Session,
+    rendered: &Rendering,
+    image: Option<&str>,
+    workload: Workload,
+) -> Result<()> {
+    let step = lab.terminal.step("manifests");
+    let objects = rendered.objects(image)?;
+    session.namespace.clone_from(&workload.namespace);
+    session.manifests.clone_from(&rendered.own);
+    session.workload = Some(workload);
+    session.save(&lab.workspace)?;
+    let applied = apply::apply(client, &objects, &session.namespace).await?;
+    session.created.namespace |= applied.created_namespace;
+    session.save(&lab.workspace)?;
+    if applied.changed.is_empty() && applied.pruned.is_empty() {
+        step.same(&format!("{} objects as they should be", applied.unchanged));
+    } else {
+        step.done(&summary(&applied));
+    }
+    for changed in &applied.changed {
+        lab.terminal.detail(&format!("          applied {changed}"));
+    }
+    for pruned in &applied.pruned {
+        lab.terminal.say(&format!("          removed {pruned}, which is no longer rendered"));
+    }
+    Ok(())
+}
+
+fn summary(applied: &Applied) -> String {
+    format!("{} applied, {} unchanged, {} removed", applied.changed.len(), applied.unchanged, applied.pruned.len())
+}
+
+async fn await_ready(
+    lab: &Lab<'_>,
+    cluster: &Cluster,
+    client: &Client,
+    workload: &Workload,
+    facts: &Facts,
+    pace: Pace,
+) -> Result<()> {
+    let step = lab.terminal.step("rollout");
+    let outcome = wait::rollout(client, workload, &facts.selector, &step).await?;
+    step.done(&outcome);
+    let step = lab.terminal.step("metrics");
+    cluster.ensure_metrics(client, &step, pace).await?;
+    let outcome = wait::scaling_active(client, workload, &step).await?;
+    step.done(&format!("autoscaler: {outcome}"));
+    Ok(())
+}
+
+/// The manifests: an overlay and the pace's component, or a directory of the user's own.
+struct Rendering {
+    root: PathBuf,
+    components: Vec<PathBuf>,
+    own: Option<PathBuf>,
+    image_names: Vec<String>,
+}
+
+impl Rendering {
+    fn of(lab: &Lab<'_>, args: &SetupArgs) -> Result<Rendering> {
+        let components = if args.pace == Pace::Fast { vec![lab.workspace.root.join(FAST)] } else { Vec::new() };
+        let rendering = match &args.manifests {
+            Some(own) => Rendering {
+                root: own.clone(),
+                components: Vec::new(),
+                own: Some(std::path::absolute(own)?),
+                image_names: Vec::new(),
+            },
+            None => {
+                let root = lab.workspace.overlay(&args.env);
+                Rendering { root, components, own: None, image_names: Vec::new() }
+            }
+        };
+        let workload = Workload::find(&rendering.objects(None)?)?;
+        Ok(Rendering { image_names: workload.images, ..rendering })
+    }
+
+    fn objects(&self, image: Option<&str>) -> Result<Vec<Value>> {
+        let images: Vec<kustomize::Image> =
+            image.iter().flat_map(|to| self.image_names.iter().map(|from| substitute(from, to))).collect();
+        let mut objects = render(&self.root, &self.components, &images)?;
+        if self.own.is_some() {
+            objects.iter_mut().for_each(mark_as_ours);
+        }
+        Ok(objects)
+    }
+}
+
+/// A directory with a kustomization is rendered; any other is a set of manifests as they are.
+fn render(root: &Path, components: &[PathBuf], images: &[kustomize::Image]) -> Result<Vec<Value>> {
+    kustomize::render(root, components, images).with_context(|| problem::manifests_broken(root))
+}
+
+/// Teardown finds by this label what setup made, in the user's own manifests too.
+fn mark_as_ours(object: &mut Value) {
+    object["metadata"]["labels"][MANAGED_BY] = Value::from(MANAGER);
+}
+
+fn substitute(from: &str, to: &str) -> kustomize::Image {
+    let (name, _) = split_reference(from);
+    let (new_name, rest) = split_reference(to);
+    let (new_tag, digest) = match rest {
+        Some(Rest::Tag(tag)) => (Some(tag.to_owned()), None),
+        Some(Rest::Digest(digest)) => (None, Some(digest.to_owned())),
+        None => (None, None),
+    };
+    kustomize::Image { name: name.to_owned(), new_name: Some(new_name.to_owned()), new_tag, digest }
+}
+
+enum Rest<'r> {
+    Tag(&'r str),
+    Digest(&'r str),
+}
+
+/// `host:5000/name:tag` and `name@sha256:...`: a colon before a slash is a port.
+fn split_reference(reference: &str) -> (&str, Option<Rest<'_>>) {
+    if let Some((name, digest)) = reference.split_once('@') {
+        return (name, Some(Rest::Digest(digest)));
+    }
+    match reference.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => (name, Some(Rest::Tag(tag))),
+        _ => (reference, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_reference_is_taken_apart_at_its_tag_not_at_its_port() {
+        let cases = [
+            ("localhost/swell-service:dev", "localhost/swell-service"),
+            ("registry:5000/a/b", "registry:5000/a/b"),
+            ("registry:5000/a/b:1", "registry:5000/a/b"),
+            ("a@sha256:00", "a"),
+        ];
+        for (reference, name) in cases {
+            assert_eq!(split_reference(reference).0, name, "{reference}");
+        }
+        let image = substitute("localhost/web:dev", "registry:5000/web:7");
+        assert_eq!((image.new_name.as_deref(), image.new_tag.as_deref()), (Some("registry:5000/web"), Some("7")));
+    }
+}

@@ -1,0 +1,79 @@
+//! The load generator as a child process: its stream read line by line, its complaints kept, its end forwarded.
+//!
+//! It gets a process group of its own, so that a Ctrl-C at the terminal reaches it once, from here, and its full report
+//! still comes.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context, Result};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+use crate::problem;
+
+const COMPLAINTS_MAX: usize = 20;
+
+pub struct Generator {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    complaints: Arc<Mutex<VecDeque<String>>>,
+}
+
+impl Generator {
+    /// Runs the load of a scenario file against a URL.
+    pub fn spawn(binary: &Path, scenario: &Path, url: &str) -> Result<Generator> {
+        let mut child = Command::new(binary)
+            .arg(url)
+            .arg("--scenario")
+            .arg(scenario)
+            .arg("--intervals")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| problem::tool_missing("loadgen", "cargo build -p loadgen"))?;
+        let stdout = child.stdout.take().expect("invariant: stdout is piped");
+        let stderr = child.stderr.take().expect("invariant: stderr is piped");
+        let complaints = Arc::new(Mutex::new(VecDeque::new()));
+        let kept = complaints.clone();
+        tokio::spawn(async move {
+            let mut lines = BufReader::new(stderr).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let mut kept = kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                kept.push_back(line);
+                if kept.len() > COMPLAINTS_MAX {
+                    kept.pop_front();
+                }
+            }
+        });
+        Ok(Generator { child, lines: BufReader::new(stdout).lines(), complaints })
+    }
+
+    /// The next line of the stream; `None` when the generator has said everything.
+    pub async fn next_line(&mut self) -> Result<Option<String>> {
+        self.lines.next_line().await.context("reading from loadgen")
+    }
+
+    /// Asks it to end: it prints its summary and exits.
+    pub fn interrupt(&self) {
+        let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);
+        if let Some(pid) = pid {
+            // It may have ended by itself just now.
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
+        }
+    }
+
+    pub async fn wait(&mut self) -> Result<Option<i32>> {
+        Ok(self.child.wait().await?.code())
+    }
+
+    pub fn complaints(&self) -> String {
+        let kept = self.complaints.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        kept.iter().cloned().collect::<Vec<_>>().join("\n")
+    }
+}

@@ -1,0 +1,301 @@
+//! A report: figures, expectations and a verdict, as a function of a run directory and of nothing else.
+//!
+//! No clock, no cluster, no environment: the same directory gives the same bytes. `text.rs` shows it on a terminal,
+//! `html.rs` as one self-contained page, `junit.rs` to a CI server.
+
+mod html;
+mod junit;
+mod series;
+mod text;
+mod verdict;
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use loadgen::histogram::{self, Percentiles};
+use loadgen::stream::{PodSummary, Requests};
+use serde::Serialize;
+
+use crate::observation::Observation;
+use crate::problem;
+use crate::run_dir::{ClusterFacts, Recording};
+
+pub use self::html::html;
+pub use self::junit::junit;
+pub use self::series::Point;
+pub use self::text::text;
+pub use self::verdict::{Expectation, Verdict};
+
+pub const VERSION: u32 = 1;
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    pub version: u32,
+    pub run: String,
+    pub scenario: String,
+    pub description: String,
+    pub verdict: Verdict,
+    pub expectations: Vec<Expectation>,
+    pub cluster: Option<ClusterFacts>,
+    pub url: String,
+    pub started: String,
+    pub command: String,
+    pub load_s: f64,
+    pub replicas: Replicas,
+    /// From the start of the load to the first additional pod that is Ready.
+    pub scale_up_s: Option<f64>,
+    /// From the start of the load to the most pods that were Ready.
+    pub peak_s: Option<f64>,
+    /// From the end of the load to the last replica count.
+    pub scale_down_s: Option<f64>,
+    /// Changes of direction beyond up once and down once.
+    pub flaps: u32,
+    pub cpu_peak_percent: Option<i32>,
+    pub requests: Figures,
+    pub rate_per_s: f64,
+    pub latency_us: Percentiles,
+    pub service_latency_us: Percentiles,
+    pub pods: BTreeMap<String, PodSummary>,
+    pub generator: Generator,
+    pub changes: Vec<Change>,
+    pub warnings: Vec<Warning>,
+    pub series: Vec<Point>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Replicas {
+    pub start: i32,
+    pub peak: i32,
+    pub end: i32,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Figures {
+    #[serde(flatten)]
+    pub counts: Requests,
+    pub lost: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Generator {
+    pub verdict: String,
+    pub reasons: Vec<String>,
+    pub pacing_error_us: Percentiles,
+    pub cpu_s: f64,
+    pub shards: u32,
+    pub seed: u64,
+}
+
+/// One move of the replica count, and what the autoscaler saw when it made it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Change {
+    pub t_s: f64,
+    pub from: i32,
+    pub to: i32,
+    pub usage_percent: Option<i32>,
+    pub target_percent: Option<i32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Warning {
+    pub t_s: f64,
+    pub reason: String,
+    pub message: String,
+    pub object: String,
+}
+
+impl Report {
+    pub fn of(recording: &Recording) -> Result<Report> {
+        let facts = LoadFacts::of(recording)?;
+        let track = Track::of(recording, facts.start_ms, facts.end_ms);
+        let mut report = Report {
+            version: VERSION,
+            run: recording.id.clone(),
+            scenario: recording.plan.scenario.name.clone(),
+            description: recording.plan.scenario.description.clone(),
+            verdict: Verdict::Pass,
+            expectations: Vec::new(),
+            cluster: recording.plan.cluster.clone(),
+            url: recording.plan.url.clone(),
+            started: timestamp(facts.start_ms),
+            command: recording.plan.command.clone(),
+            load_s: (facts.end_ms - facts.start_ms) as f64 / 1e3,
+            replicas: track.replicas,
+            scale_up_s: track.scale_up_s,
+            peak_s: track.peak_s,
+            scale_down_s: track.scale_down_s,
+            flaps: track.flaps(),
+            cpu_peak_percent: track.cpu_peak_percent,
+            rate_per_s: facts.rate_per_s,
+            latency_us: facts.latency_us,
+            service_latency_us: facts.service_latency_us,
+            pods: facts.pods,
+            generator: facts.generator,
+            changes: track.changes,
+            warnings: track.warnings,
+            series: series::of(recording, facts.start_ms),
+            requests: Figures { lost: facts.requests.lost(), counts: facts.requests },
+        };
+        report.expectations = verdict::expectations(recording, &report);
+        report.verdict = verdict::judge(recording, &report);
+        Ok(report)
+    }
+
+    pub fn json(&self) -> Result<String> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+}
+
+/// What the generator says: its summary, or where it was killed, the sum of its intervals.
+struct LoadFacts {
+    start_ms: i64,
+    end_ms: i64,
+    requests: Requests,
+    rate_per_s: f64,
+    latency_us: Percentiles,
+    service_latency_us: Percentiles,
+    pods: BTreeMap<String, PodSummary>,
+    generator: Generator,
+}
+
+impl LoadFacts {
+    fn of(recording: &Recording) -> Result<LoadFacts> {
+        let Some(load_plan) = &recording.load_plan else {
+            return Err(problem::run_incomplete(std::path::Path::new(&recording.id), "load").into());
+        };
+        let start_ms = unix_ms(load_plan.t_start_unix_ns);
+        let mut end_ms = start_ms + (load_plan.duration_s * 1e3) as i64;
+        let Some(summary) = &recording.summary else {
+            return LoadFacts::from_intervals(recording, start_ms);
+        };
+        if summary.interrupted {
+            end_ms = end_ms.min(start_ms + (summary.duration_s * 1e3) as i64);
+        }
+        Ok(LoadFacts {
+            start_ms,
+            end_ms,
+            requests: summary.requests.clone(),
+            rate_per_s: summary.rate_per_s,
+            latency_us: summary.latency_us,
+            service_latency_us: summary.service_latency_us,
+            pods: summary.pods.clone(),
+            generator: Generator {
+                verdict: summary.validity.verdict.clone(),
+                reasons: summary.validity.reasons.clone(),
+                pacing_error_us: summary.pacing_error_us,
+                cpu_s: summary.generator.cpu_s,
+                shards: summary.generator.shards,
+                seed: summary.generator.seed,
+            },
+        })
+    }
+
+    fn from_intervals(recording: &Recording, start_ms: i64) -> Result<LoadFacts> {
+        let mut requests = Requests::default();
+        let [mut response, mut service, mut pacing] = std::array::from_fn(|_| histogram::latency_histogram());
+        for interval in &recording.intervals {
+            requests.add(&interval.requests);
+            let texts = [&interval.response_us, &interval.service_us, &interval.pacing_us];
+            for (sum, text) in [&mut response, &mut service, &mut pacing].into_iter().zip(texts) {
+                let part = histogram::decode(text).map_err(anyhow::Error::msg)?;
+                sum.add(part).map_err(|error| anyhow::anyhow!("{error:?}"))?;
+            }
+        }
+        // What is in flight is a state, not a sum.
+        requests.in_flight = recording.intervals.last().map_or(0, |interval| interval.requests.in_flight);
+        let seconds = recording.intervals.len().max(1) as f64;
+        Ok(LoadFacts {
+            start_ms,
+            end_ms: start_ms + (recording.intervals.len() as i64) * 1000,
+            rate_per_s: requests.ok as f64 / seconds,
+            requests,
+            latency_us: Percentiles::of(&response),
+            service_latency_us: Percentiles::of(&service),
+            pods: BTreeMap::new(),
+            generator: Generator {
+                verdict: "UNKNOWN".to_owned(),
+                reasons: vec!["the generator ended without a summary".to_owned()],
+                pacing_error_us: Percentiles::of(&pacing),
+                cpu_s: 0.0,
+                shards: 0,
+                seed: recording.plan.scenario.load.seed,
+            },
+        })
+    }
+}
+
+/// What the cluster did, read off the timeline.
+#[derive(Default)]
+struct Track {
+    replicas: Replicas,
+    scale_up_s: Option<f64>,
+    peak_s: Option<f64>,
+    scale_down_s: Option<f64>,
+    cpu_peak_percent: Option<i32>,
+    changes: Vec<Change>,
+    warnings: Vec<Warning>,
+}
+
+impl Track {
+    fn of(recording: &Recording, start_ms: i64, end_ms: i64) -> Track {
+        let mut track = Track::default();
+        let mut last: Option<i32> = None;
+        let mut ready_at_start = 0;
+        let mut peak_ready = 0;
+        let (mut usage, mut target) = (None, None);
+        for entry in &recording.timeline {
+            let t_s = (entry.t_unix_ms - start_ms) as f64 / 1e3;
+            match &entry.seen {
+                Observation::Autoscaler { usage_percent, target_percent, .. } => {
+                    (usage, target) = (*usage_percent, *target_percent);
+                    track.cpu_peak_percent = track.cpu_peak_percent.max(usage);
+                }
+                Observation::Deployment { replicas, ready, .. } => {
+                    if t_s <= 0.0 || last.is_none() {
+                        (ready_at_start, peak_ready) = (*ready, *ready);
+                        track.replicas = Replicas { start: *replicas, peak: *replicas, end: *replicas };
+                    }
+                    if let Some(from) = last.filter(|from| from != replicas) {
+                        let change = Change { t_s, from, to: *replicas, usage_percent: usage, target_percent: target };
+                        track.changes.push(change);
+                        track.scale_down_s = Some((entry.t_unix_ms - end_ms) as f64 / 1e3);
+                    }
+                    if *ready > ready_at_start && track.scale_up_s.is_none() {
+                        track.scale_up_s = Some(t_s);
+                    }
+                    if *ready > peak_ready {
+                        (peak_ready, track.peak_s) = (*ready, Some(t_s));
+                    }
+                    track.replicas.peak = track.replicas.peak.max(*replicas);
+                    track.replicas.end = *replicas;
+                    last = Some(*replicas);
+                }
+                Observation::Event { warning: true, reason, message, object, .. } => {
+                    let (reason, message, object) = (reason.clone(), message.clone(), object.clone());
+                    track.warnings.push(Warning { t_s, reason, message, object });
+                }
+                _ => {}
+            }
+        }
+        let came_down = track.replicas.peak > track.replicas.start && track.replicas.end < track.replicas.peak;
+        track.scale_down_s = track.scale_down_s.filter(|seconds| came_down && *seconds > 0.0);
+        track
+    }
+
+    fn flaps(&self) -> u32 {
+        let mut directions: Vec<bool> = self.changes.iter().map(|change| change.to > change.from).collect();
+        directions.dedup();
+        u32::try_from(directions.len().saturating_sub(2)).unwrap_or(u32::MAX)
+    }
+}
+
+fn unix_ms(unix_ns: u64) -> i64 {
+    i64::try_from(unix_ns / 1_000_000).unwrap_or(i64::MAX)
+}
+
+fn timestamp(unix_ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(unix_ms).map_or_else(|_| "?".to_owned(), |time| format!("{time:.0}"))
+}
+
+#[cfg(test)]
+mod tests;

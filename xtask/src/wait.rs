@@ -1,0 +1,176 @@
+//! Waiting for the cluster, by watch: a rollout, an autoscaler that sees its metric. Each wait has a limit, says meanwhile
+//! what is missing, and ends early when waiting cannot help (a pod that crashes, an image that is not there).
+
+use std::time::Duration;
+
+use anyhow::Result;
+use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::LogParams;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client};
+
+use crate::pods;
+use crate::problem;
+use crate::terminal::Step;
+use crate::workload::Workload;
+
+const ROLLOUT_LIMIT_S: u64 = 180;
+/// Two scrapes, then one sync; with the addon of Minikube a scrape takes a minute.
+const METRICS_LIMIT_S: u64 = 300;
+/// Pods may crash while what they need comes up; the third crash is no accident.
+const CRASHES_BORNE: i32 = 2;
+
+/// Until every replica runs the new template and is available.
+pub async fn rollout(client: &Client, workload: &Workload, selector: &str, step: &Step<'_>) -> Result<String> {
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), &workload.namespace);
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &workload.namespace);
+    let named = watcher::Config::default().fields(&format!("metadata.name={}", workload.deployment));
+    let selected = watcher::Config::default().labels(selector);
+    let mut deployment_watch = watcher(deployments, named).default_backoff().touched_objects().boxed();
+    let mut pod_watch = watcher(pods.clone(), selected).default_backoff().touched_objects().boxed();
+    let deadline = tokio::time::sleep(Duration::from_secs(ROLLOUT_LIMIT_S));
+    tokio::pin!(deadline);
+    let mut last = String::new();
+    loop {
+        tokio::select! {
+            () = &mut deadline => {
+                let what = format!("the rollout of {}", workload.deployment);
+                return Err(problem::waited_too_long(&what, ROLLOUT_LIMIT_S, &last).into());
+            }
+            seen = deployment_watch.try_next() => if let Ok(Some(deployment)) = seen {
+                let state = RolloutState::of(&deployment);
+                last = state.words();
+                step.update(&last);
+                if state.complete() {
+                    return Ok(last);
+                }
+            },
+            seen = pod_watch.try_next() => if let Ok(Some(pod)) = seen {
+                hopeless(&pods, &pod).await?;
+            },
+        }
+    }
+}
+
+/// Until the HPA has computed a proposal from a metric (condition ScalingActive).
+pub async fn scaling_active(client: &Client, workload: &Workload, step: &Step<'_>) -> Result<String> {
+    let api: Api<HorizontalPodAutoscaler> = Api::namespaced(client.clone(), &workload.namespace);
+    let named = watcher::Config::default().fields(&format!("metadata.name={}", workload.hpa));
+    let mut watch = watcher(api, named).default_backoff().touched_objects().boxed();
+    let mut last = "no sync yet".to_owned();
+    let waiting = async {
+        while let Some(seen) = watch.next().await {
+            let Ok(hpa) = seen else { continue };
+            let (active, words) = scaling_state(&hpa);
+            step.update(&words);
+            last = words;
+            if active {
+                return;
+            }
+        }
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(METRICS_LIMIT_S), waiting).await;
+    match ended {
+        Ok(()) => Ok(last),
+        Err(_) => Err(problem::waited_too_long("the autoscaler to see its metric", METRICS_LIMIT_S, &last).into()),
+    }
+}
+
+/// Whether the HPA acts on a metric, and the words of the condition that says so.
+pub fn scaling_state(hpa: &HorizontalPodAutoscaler) -> (bool, String) {
+    let conditions = hpa.status.as_ref().and_then(|status| status.conditions.as_ref()).into_iter().flatten();
+    let Some(active) = conditions.into_iter().find(|condition| condition.type_ == "ScalingActive") else {
+        return (false, "no sync yet".to_owned());
+    };
+    let reason = active.reason.clone().unwrap_or_default();
+    if active.status == "True" {
+        return (true, reason);
+    }
+    (false, format!("{reason}: {}", active.message.clone().unwrap_or_default()))
+}
+
+struct RolloutState {
+    wanted: i32,
+    updated: i32,
+    available: i32,
+    total: i32,
+    observed: bool,
+}
+
+impl RolloutState {
+    fn of(deployment: &Deployment) -> RolloutState {
+        let status = deployment.status.clone().unwrap_or_default();
+        RolloutState {
+            wanted: deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1),
+            updated: status.updated_replicas.unwrap_or(0),
+            available: status.available_replicas.unwrap_or(0),
+            total: status.replicas.unwrap_or(0),
+            observed: status.observed_generation.unwrap_or(0) >= deployment.metadata.generation.unwrap_or(0),
+        }
+    }
+
+    fn complete(&self) -> bool {
+        self.observed
+            && self.wanted > 0
+            && self.updated == self.wanted
+            && self.total == self.wanted
+            && self.available == self.wanted
+    }
+
+    fn words(&self) -> String {
+        format!("{} of {} pods available", self.available, self.wanted)
+    }
+}
+
+async fn hopeless(pods: &Api<Pod>, pod: &Pod) -> Result<()> {
+    let Some((reason, message)) = pods::trouble(pod) else { return Ok(()) };
+    let crashing = reason == "CrashLoopBackOff";
+    if reason == "Unschedulable" || (crashing && pods::restarts(pod) < CRASHES_BORNE) {
+        return Ok(());
+    }
+    let name = pods::name(pod);
+    let mut detail = message;
+    if crashing && let Some(log) = last_lines(pods, &name, 5).await {
+        detail.push_str(&format!("\n    {}", log.replace('\n', "\n    ")));
+    }
+    Err(problem::pod_does_not_start(&name, &reason, &detail).into())
+}
+
+/// The end of a pod's log; of the run before the last restart, where the present one said nothing.
+pub async fn last_lines(pods: &Api<Pod>, name: &str, lines: i64) -> Option<String> {
+    for previous in [true, false] {
+        let params = LogParams { previous, tail_lines: Some(lines), ..LogParams::default() };
+        if let Ok(log) = pods.logs(name, &params).await
+            && !log.trim().is_empty()
+        {
+            return Some(log.trim_end().to_owned());
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn state(generation: i64, observed: i64, total: i32, available: i32) -> RolloutState {
+        let deployment = serde_json::from_value(json!({
+            "metadata": {"generation": generation},
+            "spec": {"replicas": 2, "selector": {}, "template": {}},
+            "status": {"observedGeneration": observed, "replicas": total, "updatedReplicas": 2,
+                "availableReplicas": available}}));
+        RolloutState::of(&deployment.unwrap())
+    }
+
+    #[test]
+    fn a_rollout_is_complete_when_only_new_pods_are_left_and_available() {
+        assert!(state(3, 3, 2, 2).complete());
+        assert!(!state(4, 3, 2, 2).complete(), "the controller has not seen the new template");
+        assert!(!state(3, 3, 3, 2).complete(), "an old pod is left");
+        assert!(!state(3, 3, 2, 1).complete(), "a pod is not available");
+    }
+}

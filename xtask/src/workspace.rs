@@ -1,0 +1,116 @@
+//! Where things are: the clone, its target directory, and the binaries that the lab spawns.
+//!
+//! xtask finds the target directory and the profile from its own path, so that what it builds lands beside it and
+//! nothing is compiled twice. Knows no cluster and no session.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use xshell::{Shell, cmd};
+
+use crate::problem;
+use crate::terminal::Terminal;
+
+/// The packages whose binaries xtask spawns, built by one call so that their dependencies are resolved once.
+const SPAWNED: [&str; 3] = ["nanokube", "service", "loadgen"];
+
+#[derive(Clone, Debug)]
+pub struct Workspace {
+    pub root: PathBuf,
+    /// `<target>/<profile>`, the directory that this very executable lies in.
+    bin_dir: PathBuf,
+}
+
+impl Workspace {
+    /// The workspace around the current directory; else the one that this executable was built from.
+    pub fn locate() -> Result<Workspace> {
+        let here = std::env::current_dir().context("the current directory is gone")?;
+        let built_from = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let root =
+            find_root(&here).or_else(|| find_root(built_from)).ok_or_else(|| problem::not_in_workspace(&here))?;
+        let exe = std::env::current_exe().context("the path of this executable is unknown")?;
+        let bin_dir = exe.parent().unwrap_or(Path::new(".")).to_path_buf();
+        // A test binary lies one level deeper, in `deps`.
+        let bin_dir = match bin_dir.parent() {
+            Some(above) if bin_dir.ends_with("deps") => above.to_path_buf(),
+            _ => bin_dir,
+        };
+        Ok(Workspace { root, bin_dir })
+    }
+
+    /// A workspace at `root`, for tests.
+    #[cfg(test)]
+    pub fn at(root: &Path) -> Workspace {
+        Workspace { root: root.to_path_buf(), bin_dir: root.join("target/debug") }
+    }
+
+    pub fn binary(&self, name: &str) -> PathBuf {
+        self.bin_dir.join(name)
+    }
+
+    pub fn target_dir(&self) -> PathBuf {
+        self.bin_dir.parent().unwrap_or(&self.bin_dir).to_path_buf()
+    }
+
+    pub fn overlay(&self, environment: &str) -> PathBuf {
+        self.root.join("k8s/overlays").join(environment)
+    }
+
+    /// The environments that have an overlay, in alphabetical order.
+    pub fn environments(&self) -> Vec<String> {
+        names_in(&self.root.join("k8s/overlays"), |path| path.join("kustomization.yaml").is_file())
+    }
+
+    pub fn scenario_dir(&self) -> PathBuf {
+        self.root.join("scenarios")
+    }
+
+    pub fn state_dir(&self) -> PathBuf {
+        self.root.join(".swell")
+    }
+
+    /// Builds the binaries that the lab spawns; cargo itself looks first and does nothing where nothing changed.
+    pub fn build(&self, terminal: &Terminal) -> Result<()> {
+        let target_dir = self.target_dir();
+        let release: &[&str] = if self.bin_dir.ends_with("release") { &["--release"] } else { &[] };
+        let packages: Vec<&str> = SPAWNED.iter().flat_map(|package| ["-p", *package]).collect();
+        let quiet: &[&str] = if terminal.is_interactive() { &[] } else { &["--quiet"] };
+        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+        let shell = Shell::new()?;
+        shell.change_dir(&self.root);
+        cmd!(shell, "{cargo} build {quiet...} {release...} --locked --target-dir {target_dir} {packages...}")
+            .quiet()
+            .run()
+            .with_context(|| problem::build_failed(&SPAWNED.join(", ")))
+    }
+}
+
+/// File stems or directory names under `dir` that `keep`, sorted; empty when there is no such directory.
+pub fn names_in(dir: &Path, keep: impl Fn(&Path) -> bool) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| keep(path))
+        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+        .collect();
+    names.sort();
+    names
+}
+
+fn find_root(from: &Path) -> Option<PathBuf> {
+    from.ancestors()
+        .find(|dir| dir.join("xtask/Cargo.toml").is_file() && dir.join("k8s").is_dir())
+        .map(Path::to_path_buf)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_is_found_from_any_folder_below_it() {
+        let manifest_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
+        assert_eq!(find_root(&manifest_dir.join("src/cmd")).as_deref(), manifest_dir.parent());
+        assert_eq!(find_root(Path::new("/")), None);
+    }
+}
