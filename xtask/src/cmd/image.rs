@@ -1,0 +1,40 @@
+//! `image`: the container images of the lab, as archives to load anywhere.
+//!
+//! Static binaries by default, since that is what a stranger's node surely runs. `--dynamic` packs what is built for
+//! this machine anyway, with the libraries it loads: no second build, and no static C library needed.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::cli::ImageArgs;
+use crate::image::{self, PackedImage};
+use crate::lab::Lab;
+use crate::problem;
+
+pub fn run(lab: &Lab<'_>, args: &ImageArgs) -> Result<u8> {
+    let target_dir = lab.workspace.target_dir();
+    let directory = args.output.clone().unwrap_or_else(|| target_dir.join("images"));
+    let step = lab.terminal.step("build");
+    let binaries: Vec<PathBuf> = if args.dynamic {
+        lab.workspace.build(lab.terminal)?;
+        image::PACKAGES.iter().map(|(package, _)| lab.workspace.binary(package)).collect()
+    } else {
+        if let Some(reason) = image::static_libc_missing() {
+            return Err(problem::no_static_libc(&reason).into());
+        }
+        step.update("static binaries, profile release");
+        image::build_static(&lab.workspace.root, &target_dir, true)?
+    };
+    step.done(if args.dynamic { "dynamic, with their libraries" } else { "static" });
+    for ((_, name), binary) in image::PACKAGES.iter().zip(&binaries) {
+        let packed = image::pack(name, binary, &directory)?;
+        lab.terminal.line(&line(&packed));
+    }
+    Ok(0)
+}
+
+fn line(packed: &PackedImage) -> String {
+    let megabytes = packed.size_bytes as f64 / 1e6;
+    format!("{}  linux/{}  {megabytes:.1} MB  {}", packed.reference, packed.architecture, packed.archive.display())
+}
