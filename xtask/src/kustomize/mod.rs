@@ -14,6 +14,8 @@ mod resource;
 mod transform;
 
 #[cfg(test)]
+mod manifests;
+#[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,260 @@
+//! The manifests of `k8s/` against their own rules: sizes, security, drains, and the tables of `k8s/README.md`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::render;
+
+/// What a two-core machine has for pods once the cluster and the load generator have their half core.
+const ALLOCATABLE_MILLI: u64 = 1500;
+/// Closed-loop clients of the scenario `thousand`: with each of them waiting, one pod must still refuse nobody.
+const CLIENTS_MAX: u64 = 1000;
+
+fn k8s() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").join("k8s")
+}
+
+const ENVIRONMENTS: [&str; 3] = ["dev", "staging", "prod"];
+
+fn environment(name: &str, is_fast: bool) -> Vec<Value> {
+    let fast = if is_fast { vec![k8s().join("components/fast")] } else { Vec::new() };
+    render(&k8s().join("overlays").join(name), &fast, &[]).expect("it renders")
+}
+
+/// Every environment at every pace, with a name for messages.
+fn all() -> Vec<(String, Vec<Value>)> {
+    let paces = [(false, "real"), (true, "fast")];
+    let both = |name: &&str| paces.map(|(is_fast, pace)| (format!("{name} at {pace}"), environment(name, is_fast)));
+    ENVIRONMENTS.iter().flat_map(both).collect()
+}
+
+fn of_kind<'a>(objects: &'a [Value], kind: &str) -> &'a Value {
+    let mut found = objects.iter().filter(|object| object["kind"] == kind);
+    let first = found.next().unwrap_or_else(|| panic!("no {kind}"));
+    assert!(found.next().is_none(), "more than one {kind}");
+    first
+}
+
+fn container(objects: &[Value]) -> &Value {
+    &of_kind(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+}
+
+fn variable(objects: &[Value], name: &str) -> u64 {
+    let entries = container(objects)["env"].as_array().expect("env");
+    let entry = entries.iter().find(|entry| entry["name"] == name).unwrap_or_else(|| panic!("no {name}"));
+    entry["value"].as_str().and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{entry}"))
+}
+
+fn milli(quantity: &Value) -> u64 {
+    let text = quantity.as_str().unwrap_or_else(|| panic!("{quantity} is no text"));
+    text.strip_suffix('m').and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{text} is not in milli"))
+}
+
+#[test]
+fn ten_pods_at_their_limit_leave_the_lab_its_half_core() {
+    for (name, objects) in all() {
+        let pods_max = of_kind(&objects, "HorizontalPodAutoscaler")["spec"]["maxReplicas"].as_u64().expect("a number");
+        let resources = &container(&objects)["resources"];
+        assert!(milli(&resources["requests"]["cpu"]) * pods_max <= ALLOCATABLE_MILLI, "{name}: requests do not fit");
+        assert!(milli(&resources["limits"]["cpu"]) * pods_max <= ALLOCATABLE_MILLI, "{name}: limits do not fit");
+    }
+}
+
+#[test]
+fn one_pod_holds_the_queue_of_a_thousand_clients() {
+    for (name, objects) in all() {
+        assert!(variable(&objects, "QUEUE") >= CLIENTS_MAX, "{name}");
+    }
+}
+
+#[test]
+fn the_autoscaler_owns_the_number_of_replicas_and_aims_at_half_the_request() {
+    for (name, objects) in all() {
+        let deployment = of_kind(&objects, "Deployment");
+        assert!(deployment["spec"].get("replicas").is_none(), "{name}: an apply would reset the autoscaler's number");
+        let autoscaler = &of_kind(&objects, "HorizontalPodAutoscaler")["spec"];
+        assert_eq!(autoscaler["scaleTargetRef"]["name"], deployment["metadata"]["name"], "{name}");
+        assert_eq!(autoscaler["metrics"][0]["resource"]["target"]["averageUtilization"], 50, "{name}");
+    }
+}
+
+#[test]
+fn a_pod_has_time_to_drain_before_it_is_killed() {
+    for (name, objects) in all() {
+        let pod = &of_kind(&objects, "Deployment")["spec"]["template"]["spec"];
+        let grace_ms = pod["terminationGracePeriodSeconds"].as_u64().expect("a number") * 1000;
+        let (drain_ms, linger_ms) = (variable(&objects, "DRAIN_MS"), variable(&objects, "LINGER_MS"));
+        assert!(linger_ms < drain_ms && drain_ms < grace_ms, "{name}: {linger_ms} < {drain_ms} < {grace_ms}");
+    }
+}
+
+#[test]
+fn every_selector_of_the_service_meets_its_pods() {
+    for (name, objects) in all() {
+        let labels = &of_kind(&objects, "Deployment")["spec"]["template"]["metadata"]["labels"];
+        for (kind, pointer) in [
+            ("Deployment", "/spec/selector/matchLabels"),
+            ("Service", "/spec/selector"),
+            ("PodDisruptionBudget", "/spec/selector/matchLabels"),
+            ("Deployment", "/spec/template/spec/topologySpreadConstraints/0/labelSelector/matchLabels"),
+        ] {
+            let selector = of_kind(&objects, kind).pointer(pointer).and_then(Value::as_object).expect("a selector");
+            for (key, value) in selector {
+                assert_eq!(&labels[key], value, "{name}: {kind} {pointer} {key}");
+            }
+        }
+        let port = &of_kind(&objects, "Service")["spec"]["ports"][0];
+        assert_eq!(port["targetPort"], container(&objects)["ports"][0]["name"], "{name}");
+        assert!(port["nodePort"].as_u64().is_some_and(|port| (30_000..=32_767).contains(&port)), "{name}: {port}");
+    }
+}
+
+/// The pod templates of any objects, with a name for messages.
+fn templates(objects: &[Value]) -> Vec<(String, &Value)> {
+    let find = |object: &'_ Value| {
+        ["/spec/template/spec", "/spec/jobTemplate/spec/template/spec"]
+            .into_iter()
+            .find(|pointer| object.pointer(pointer).is_some_and(|spec| spec.get("containers").is_some()))
+    };
+    objects
+        .iter()
+        .filter_map(|object| {
+            let name = format!("{} {}", object["kind"], object["metadata"]["name"]);
+            Some((name, object.pointer(find(object)?)?))
+        })
+        .collect()
+}
+
+#[test]
+fn every_pod_template_passes_the_restricted_standard_and_more() {
+    for (environment, objects) in all() {
+        let found = templates(&objects);
+        assert!(!found.is_empty(), "{environment}");
+        for (name, pod) in found {
+            let name = format!("{environment}: {name}");
+            assert_eq!(pod["securityContext"]["runAsNonRoot"], true, "{name}");
+            assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault", "{name}");
+            assert_eq!(pod["automountServiceAccountToken"], false, "{name}: no token where none is used");
+            for field in ["hostNetwork", "hostPID", "hostIPC"] {
+                assert!(pod.get(field).is_none(), "{name}: {field}");
+            }
+            for volume in pod["volumes"].as_array().into_iter().flatten() {
+                assert!(volume.get("hostPath").is_none(), "{name}: {volume}");
+            }
+            let containers = ["containers", "initContainers"].map(|list| pod[list].as_array());
+            for container in containers.into_iter().flatten().flatten() {
+                check_container(&format!("{name} {}", container["name"]), container);
+            }
+        }
+    }
+}
+
+fn check_container(name: &str, container: &Value) {
+    let security = &container["securityContext"];
+    assert_eq!(security["allowPrivilegeEscalation"], false, "{name}");
+    assert_eq!(security["readOnlyRootFilesystem"], true, "{name}");
+    assert_eq!(security["capabilities"]["drop"], serde_json::json!(["ALL"]), "{name}");
+    assert!(security["capabilities"].get("add").is_none() && security.get("privileged").is_none(), "{name}");
+    for list in ["requests", "limits"] {
+        for resource in ["cpu", "memory"] {
+            assert!(container["resources"][list][resource].is_string(), "{name}: no {resource} {list}");
+        }
+    }
+    let image = container["image"].as_str().expect("an image");
+    assert!(!image.ends_with(":latest") && image.contains(':'), "{name}: {image} may change under its name");
+    assert!(container["imagePullPolicy"].is_string(), "{name}: the default pull policy depends on the tag");
+}
+
+#[test]
+fn the_namespace_enforces_the_restricted_standard_and_denies_all_traffic_by_default() {
+    for (name, objects) in all() {
+        let labels = &of_kind(&objects, "Namespace")["metadata"]["labels"];
+        assert_eq!(labels["pod-security.kubernetes.io/enforce"], "restricted", "{name}");
+        let policies: Vec<&Value> = objects.iter().filter(|object| object["kind"] == "NetworkPolicy").collect();
+        let everyone = serde_json::json!({});
+        let deny = policies.iter().find(|policy| policy["spec"]["podSelector"] == everyone).expect("a policy for all");
+        assert_eq!(deny["spec"]["policyTypes"], serde_json::json!(["Ingress", "Egress"]), "{name}");
+        assert!(deny["spec"].get("ingress").is_none() && deny["spec"].get("egress").is_none(), "{name}");
+    }
+}
+
+/// Every leaf as `Kind name` -> dotted path -> text. Elements of lists go by their `name`, else by their number.
+fn leaves(objects: &[Value]) -> BTreeMap<(String, String), String> {
+    let mut found = BTreeMap::new();
+    for object in objects {
+        let kind = object["kind"].as_str().expect("a kind").to_owned();
+        // Names that differ by environment must not make two objects of one.
+        let name = if kind == "Namespace" { "" } else { object["metadata"]["name"].as_str().expect("a name") };
+        collect(object, "", &mut |path, value| {
+            found.insert((format!("{kind} {name}"), path.to_owned()), value);
+        });
+    }
+    found
+}
+
+fn collect(value: &Value, path: &str, found: &mut impl FnMut(&str, String)) {
+    let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    match value {
+        Value::Object(map) => map.iter().for_each(|(key, value)| collect(value, &below(key), found)),
+        Value::Array(list) => {
+            for (at, value) in list.iter().enumerate() {
+                let key = value["name"].as_str().map_or_else(|| at.to_string(), str::to_owned);
+                collect(value, &below(&key), found);
+            }
+        }
+        Value::String(text) => found(path, text.clone()),
+        other => found(path, other.to_string()),
+    }
+}
+
+/// What differs: `Kind path` (or `* path` where every object with that field differs alike) -> a value per column.
+fn differences(columns: &[Vec<Value>]) -> BTreeSet<(String, Vec<String>)> {
+    let leaves: Vec<_> = columns.iter().map(|objects| leaves(objects)).collect();
+    let fields: BTreeSet<_> = leaves.iter().flat_map(BTreeMap::keys).collect();
+    let mut found = BTreeSet::new();
+    for field in fields {
+        let values: Vec<String> =
+            leaves.iter().map(|column| column.get(field).cloned().unwrap_or_else(|| "-".to_owned())).collect();
+        if values.iter().any(|value| *value != values[0]) {
+            let common = ["metadata.namespace", "metadata.labels.app.kubernetes.io/instance"];
+            let kind = if common.contains(&field.1.as_str()) { "*" } else { field.0.split(' ').next().unwrap_or("") };
+            found.insert((format!("{kind} {}", field.1), values));
+        }
+    }
+    found
+}
+
+/// The rows of the README's table under `heading`: the field and one value per column, the reason left out.
+fn table(heading: &str, columns: usize) -> BTreeSet<(String, Vec<String>)> {
+    let text = std::fs::read_to_string(k8s().join("README.md")).expect("k8s/README.md");
+    let (_, section) = text.split_once(&format!("## {heading}\n")).unwrap_or_else(|| panic!("no section {heading}"));
+    let section = section.split("\n## ").next().expect("a section");
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    rows.map(|row| {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        assert_eq!(cells.len(), columns + 2, "{row}");
+        assert!(!cells[columns + 1].is_empty(), "no reason: {row}");
+        (cells[0].trim_matches('`').to_owned(), cells[1..=columns].iter().map(|cell| (*cell).to_owned()).collect())
+    })
+    .collect()
+}
+
+#[track_caller]
+fn assert_table(heading: &str, columns: &[Vec<Value>]) {
+    let (written, real) = (table(heading, columns.len()), differences(columns));
+    let missing: Vec<_> = real.difference(&written).collect();
+    let wrong: Vec<_> = written.difference(&real).collect();
+    assert!(missing.is_empty() && wrong.is_empty(), "{heading}\nmissing: {missing:#?}\nnot so: {wrong:#?}");
+}
+
+#[test]
+fn the_readme_tells_exactly_what_differs_between_environments() {
+    assert_table("What differs between environments", &ENVIRONMENTS.map(|name| environment(name, false)));
+}
+
+#[test]
+fn the_readme_tells_exactly_what_the_pace_changes() {
+    assert_table("What the pace changes", &[environment("dev", false), environment("dev", true)]);
+}
