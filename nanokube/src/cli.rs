@@ -125,6 +125,15 @@ pub enum Controller {
     Hpa,
 }
 
+impl Controller {
+    /// The name that the runner knows it by.
+    pub fn name(self) -> &'static str {
+        match self {
+            Controller::Hpa => "hpa",
+        }
+    }
+}
+
 /// "15s", "5m", "1h30m", "250ms", as Go writes durations.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let refused = || format!("{text:?} is not a duration such as 15s, 5m or 1h30m");

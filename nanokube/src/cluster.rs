@@ -17,6 +17,7 @@ use crate::status::ApiError;
 use crate::store::Store;
 pub use crate::store::{Change, ChangeKind, Listing, Snapshot, Watch};
 
+mod admission;
 mod bind;
 mod create;
 mod delete;
@@ -46,13 +47,11 @@ pub struct Settings {
     pub service_network: (Ipv4Addr, u8),
     /// Inclusive range of node ports.
     pub node_ports: (u16, u16),
-    /// What pods verify the API server by, in PEM.
-    pub ca_certificate: String,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { service_network: (Ipv4Addr::new(127, 16, 128, 0), 17), node_ports: (30_000, 32_767), ca_certificate: String::new() }
+        Settings { service_network: (Ipv4Addr::new(127, 16, 128, 0), 17), node_ports: (30_000, 32_767) }
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use crate::api::{self, Api, auth::Token};
 use crate::cli;
 use crate::cluster::{Clock, Cluster, Settings};
+use crate::controllers::runner;
 use crate::credentials::Credentials;
 use crate::instance::{self, Directory, Facts, Holding, Network};
 use crate::seed;
@@ -57,13 +58,18 @@ async fn serve(directory: &Directory, start: &cli::Start, holding: Holding, bega
     let server = format!("https://{address}");
     credentials.write_kubeconfig(directory, &server)?;
 
-    let settings = Settings {
-        service_network: network.services(),
-        ca_certificate: credentials.ca_certificate_pem.clone(),
-        ..Settings::default()
-    };
+    let settings = Settings { service_network: network.services(), ..Settings::default() };
     let cluster = Cluster::new(Store::in_memory(), settings, Clock::System);
     seed::plant(&cluster, network, address).context("cannot create the first objects")?;
+
+    let controllers = runner::start(
+        cluster.clone(),
+        runner::Config {
+            root_ca: credentials.ca_certificate_pem.clone(),
+            without: start.without.iter().map(|controller| controller.name().to_string()).collect(),
+        },
+    )
+    .context("cannot start the controllers")?;
 
     let (stop, stopped) = watch::channel(false);
     let api = Arc::new(Api {
@@ -92,6 +98,7 @@ async fn serve(directory: &Directory, start: &cli::Start, holding: Holding, bega
     // Nobody listening any more is fine: the server has ended already.
     let _ = stop.send(true);
     let _ = serving.await;
+    controllers.stop();
     // The pid file names a process that is about to be gone.
     let _ = std::fs::remove_file(directory.pid());
     eprintln!("stopped");

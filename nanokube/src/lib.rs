@@ -11,6 +11,7 @@ pub mod cmd;
 pub mod controllers;
 pub mod credentials;
 pub mod daemon;
+pub mod defaults;
 pub mod image;
 pub mod instance;
 pub mod node;

@@ -2,11 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::{Cluster, Writer, identity};
+use super::{Cluster, Writer, admission, identity};
+use crate::defaults;
 use crate::kind::Kind;
 use crate::object::{self, Object};
 use crate::status::{ApiError, split_resource};
 use crate::store::Writing;
+use crate::validation;
 
 impl Cluster {
     /// Creates an object; its name may be generated.
@@ -34,11 +36,23 @@ impl Cluster {
         if writing.get(&kind.resource, namespace, object::name(&object)).is_some() {
             return Err(ApiError::already_exists(&kind.resource, object::name(&object)));
         }
+        defaults::apply(&kind.resource, &mut object);
+        admission::on_create(writing, kind, &mut object, self.settings())?;
+        check_rules(kind, &object, None)?;
         if writer.dry_run {
             return Ok(Object::new(object));
         }
         writing.put(&kind.resource, object)
     }
+}
+
+/// The validation of the kind.
+pub(super) fn check_rules(kind: &Kind, object: &Value, old: Option<&Value>) -> Result<(), ApiError> {
+    let errors = validation::validate(&kind.resource, object, old);
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(ApiError::invalid(kind.group(), &kind.kind, object::name(object), &errors))
 }
 
 fn check_namespace(writing: &Writing<'_>, kind: &Kind, namespace: &str, name: &str) -> Result<(), ApiError> {

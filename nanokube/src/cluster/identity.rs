@@ -31,6 +31,13 @@ pub fn generated_name(prefix: &str) -> String {
     prefix[..end.unwrap_or(0)].chars().chain(letters).collect()
 }
 
+/// A random number below `limit`.
+pub(super) fn random_below(limit: u32) -> u32 {
+    let mut bytes = [0u8; 8];
+    fill_random(&mut bytes);
+    u32::try_from(u64::from_le_bytes(bytes) % u64::from(limit.max(1))).unwrap_or(0)
+}
+
 fn fill_random(bytes: &mut [u8]) {
     let filled = rustix::rand::getrandom(&mut *bytes, rustix::rand::GetRandomFlags::empty());
     assert_eq!(filled, Ok(bytes.len()), "invariant: getrandom fills small buffers whole");

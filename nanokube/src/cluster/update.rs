@@ -6,7 +6,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Cluster, Part, Patch, Writer};
+use super::{Cluster, Part, Patch, Writer, admission, create};
+use crate::defaults;
 use crate::kind::Kind;
 use crate::object::{self, Object};
 use crate::patch;
@@ -83,12 +84,15 @@ impl Cluster {
     ) -> Result<Object, ApiError> {
         new = confined(kind, current, new, part);
         keep_identity(&mut new, current);
+        defaults::apply(&kind.resource, &mut new);
+        admission::on_update(writing, kind, &mut new, current, self.settings())?;
         if kind.habits.generation && specification_changed(current, &new) {
             object::set(&mut new, &["metadata", "generation"], (object::generation(current) + 1).into());
         }
         if new == **current {
             return Ok(current.clone());
         }
+        create::check_rules(kind, &new, Some(current))?;
         if writer.dry_run {
             return Ok(Object::new(new));
         }

@@ -214,6 +214,16 @@ impl Writing<'_> {
         self.store.get(resource, namespace, name)
     }
 
+    /// The objects of a resource in one namespace.
+    pub fn list(&self, resource: &str, namespace: &str) -> Vec<Object> {
+        self.store.list(resource, Some(namespace)).items
+    }
+
+    /// The objects of a resource in all namespaces.
+    pub fn list_all(&self, resource: &str) -> Vec<Object> {
+        self.store.list(resource, None).items
+    }
+
     /// Stores a new or changed object under the next revision and returns it.
     pub fn put(&self, resource: &str, mut object: Value) -> Result<Object, ApiError> {
         let revision = self.store.revision() + 1;
