@@ -131,11 +131,7 @@ impl Package {
             } else if let Some((constant, value)) = constant(text) {
                 self.values.entry(constant).or_default().push(value);
             }
-            if !text.is_empty() {
-                markers.clear();
-            } else if !markers.iter().any(|marker| marker.starts_with("enum") || marker.starts_with("structType")) {
-                markers.clear();
-            }
+            markers.clear();
         }
     }
 
