@@ -15,6 +15,10 @@ pub fn of(object: &Value) -> Vec<Value> {
     object::array_at(object, "/status/conditions").to_vec()
 }
 
+pub fn is_true(object: &Value, kind: &str) -> bool {
+    object::condition_status(object, kind) == Some("True")
+}
+
 /// Sets a condition in place, or appends it.
 pub fn set(conditions: &mut Vec<Value>, kind: &str, status: &str, reason: &str, message: &str, now: Timestamp) {
     let fresh = json!({

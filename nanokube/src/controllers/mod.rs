@@ -12,10 +12,14 @@ pub mod action;
 pub mod runner;
 
 pub mod deployment;
+pub mod disruption;
 pub mod endpoints;
 pub mod events;
 pub mod garbage;
+pub mod job;
 pub mod namespace;
+pub mod node_taints;
+pub mod pod_gc;
 pub mod replica_set;
 pub mod scheduler;
 

@@ -17,8 +17,9 @@ use tokio::sync::watch;
 use super::action::{Action, Announce, Event, EventKind, How, Outcome};
 use super::event_recorder::EventRecorder;
 use super::failures::Failures;
+use super::pod_gc::{self, PodGc};
 use super::time::plus_s;
-use super::{deployment, endpoints, events, garbage, namespace, replica_set, scheduler};
+use super::{deployment, disruption, endpoints, events, garbage, job, namespace, node_taints, replica_set, scheduler};
 use crate::cluster::{Change, ChangeKind, Cluster, DeleteOptions, Part, Patch, Propagation, Snapshot, Watch, Writer};
 use crate::kind::Registry;
 use crate::object;
@@ -364,6 +365,7 @@ impl Controller {
 /// The controllers in the order of a round: who makes work comes before who does it.
 fn table(config: &Config) -> Vec<Controller> {
     let root_ca = config.root_ca.clone();
+    let mut pod_gc = PodGc::default();
     let mut scheduler = Controller::of_kinds(
         "scheduler",
         scheduler::INPUTS,
@@ -376,6 +378,7 @@ fn table(config: &Config) -> Vec<Controller> {
             &[namespace::NAMESPACES, namespace::SERVICE_ACCOUNTS, namespace::CONFIG_MAPS],
             Box::new(move |view| namespace::furnish(view.snapshot, &root_ca)),
         ),
+        Controller::of_kinds("job", job::INPUTS, Box::new(|view| job::reconcile(view.snapshot, view.now))),
         Controller::of_kinds(
             "deployment",
             deployment::INPUTS,
@@ -386,12 +389,23 @@ fn table(config: &Config) -> Vec<Controller> {
             replica_set::INPUTS,
             Box::new(|view| replica_set::reconcile(view.snapshot, view.now, view.failures)),
         ),
+        Controller::of_kinds(
+            "node-taints",
+            node_taints::INPUTS,
+            Box::new(|view| node_taints::reconcile(view.snapshot, view.now)),
+        ),
         scheduler,
         Controller::of_kinds(
             "endpoints",
             endpoints::INPUTS,
             Box::new(|view| endpoints::reconcile(view.snapshot, view.now)),
         ),
+        Controller::of_kinds(
+            "disruption",
+            disruption::INPUTS,
+            Box::new(|view| disruption::reconcile(view.snapshot, view.now)),
+        ),
+        Controller::of_kinds("podgc", pod_gc::INPUTS, Box::new(move |view| pod_gc.reconcile(view.snapshot, view.now))),
         Controller::of_all(
             "garbagecollector",
             matters_to_garbage,
