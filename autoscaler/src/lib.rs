@@ -9,10 +9,14 @@
 //! adds Kubernetes' JSON in and out.
 
 pub mod config;
+#[cfg(feature = "json")]
+pub mod conformance;
 pub mod defaults;
 pub mod explain;
 pub mod field;
 pub mod history;
+#[cfg(feature = "json")]
+pub mod json;
 pub mod pass;
 pub mod pod;
 pub mod quantity;
@@ -23,6 +27,7 @@ pub mod selector;
 pub mod spec;
 pub mod status;
 pub mod time;
+pub mod validate;
 
 mod classify;
 mod metric;

@@ -35,6 +35,17 @@ pub(crate) struct Wrapped {
     pub(crate) invalid_spec: bool,
 }
 
+/// Only the calculation, for replaying recorded ones.
+#[cfg(feature = "json")]
+pub(crate) fn calculate(
+    metric: &Metric,
+    answer: Option<Answer<'_>>,
+    calculator: &Calculator<'_>,
+    namespace: &str,
+) -> Calculation {
+    select(metric, answer, calculator, namespace).named.calculation
+}
+
 /// A calculation with its names, before the error is wrapped.
 struct Named {
     name: String,
@@ -46,42 +57,63 @@ struct Named {
     inner_in_text: bool,
 }
 
+/// A metric's calculation, and how its errors are reported.
+struct Selected {
+    reason: &'static str,
+    context: String,
+    label: String,
+    named: Named,
+}
+
 pub(crate) fn evaluate(
     metric: &Metric,
     answer: Option<Answer<'_>>,
     calculator: &Calculator<'_>,
     namespace: &str,
 ) -> Evaluated {
+    select(metric, answer, calculator, namespace).finish(calculator, &metric.r#type)
+}
+
+fn select(metric: &Metric, answer: Option<Answer<'_>>, calculator: &Calculator<'_>, namespace: &str) -> Selected {
     let Metric { r#type, object, pods, resource, container_resource, external } = metric;
-    let (reason, context, label, named) = match (r#type.as_str(), resource, container_resource, pods, object, external)
-    {
-        ("Resource", Some(m), ..) => {
-            let context = format!("failed to get {} resource metric value", m.name);
-            ("FailedGetResourceMetric", context, m.name.clone(), of_resource(m, answer, calculator))
-        }
-        ("ContainerResource", _, Some(m), ..) => {
-            let context = format!("failed to get {} container metric value", m.container);
-            let label = format!("{}/{}", m.container, m.name);
-            ("FailedGetContainerResourceMetric", context, label, of_container_resource(m, answer, calculator))
-        }
-        ("Pods", _, _, Some(m), ..) => {
-            let context = "failed to get pods metric value".into();
-            ("FailedGetPodsMetric", context, m.metric.name.clone(), of_pods(m, answer, calculator))
-        }
-        ("Object", _, _, _, Some(m), _) => {
-            let context = "failed to get object metric value".into();
-            ("FailedGetObjectMetric", context, m.metric.name.clone(), of_object(m, answer, calculator, namespace))
-        }
-        ("External", _, _, _, _, Some(m)) => {
-            let context = format!("failed to get {} external metric value", m.metric.name);
-            ("FailedGetExternalMetric", context, m.metric.name.clone(), of_external(m, answer, calculator, namespace))
-        }
-        (unknown, ..) => {
-            let text = format!("unknown metric source type {}", crate::field::quote(unknown));
-            ("InvalidMetricSourceType", String::new(), unknown.to_owned(), Named::invalid(text))
-        }
-    };
-    named.finish(reason, &context, label, calculator, r#type)
+    match (r#type.as_str(), resource, container_resource, pods, object, external) {
+        ("Resource", Some(m), ..) => Selected {
+            reason: "FailedGetResourceMetric",
+            context: format!("failed to get {} resource metric value", m.name),
+            label: m.name.clone(),
+            named: of_resource(m, answer, calculator),
+        },
+        ("ContainerResource", _, Some(m), ..) => Selected {
+            reason: "FailedGetContainerResourceMetric",
+            context: format!("failed to get {} container metric value", m.container),
+            label: format!("{}/{}", m.container, m.name),
+            named: of_container_resource(m, answer, calculator),
+        },
+        ("Pods", _, _, Some(m), ..) => Selected {
+            reason: "FailedGetPodsMetric",
+            context: "failed to get pods metric value".into(),
+            label: m.metric.name.clone(),
+            named: of_pods(m, answer, calculator),
+        },
+        ("Object", _, _, _, Some(m), _) => Selected {
+            reason: "FailedGetObjectMetric",
+            context: "failed to get object metric value".into(),
+            label: m.metric.name.clone(),
+            named: of_object(m, answer, calculator, namespace),
+        },
+        ("External", _, _, _, _, Some(m)) => Selected {
+            reason: "FailedGetExternalMetric",
+            context: format!("failed to get {} external metric value", m.metric.name),
+            label: m.metric.name.clone(),
+            named: of_external(m, answer, calculator, namespace),
+        },
+        (unknown, ..) => Selected {
+            reason: "InvalidMetricSourceType",
+            context: String::new(),
+            label: unknown.to_owned(),
+            named: Named::invalid(format!("unknown metric source type {}", crate::field::quote(unknown))),
+        },
+    }
 }
 
 fn of_resource(m: &ResourceMetric, answer: Option<Answer<'_>>, calculator: &Calculator<'_>) -> Named {
@@ -245,16 +277,12 @@ impl Named {
             inner_in_text: false,
         }
     }
+}
 
-    fn finish(
-        self,
-        reason: &'static str,
-        context: &str,
-        label: String,
-        calculator: &Calculator<'_>,
-        r#type: &str,
-    ) -> Evaluated {
-        let Named { name, calculation, source, inner_context, inner_in_text } = self;
+impl Selected {
+    fn finish(self, calculator: &Calculator<'_>, r#type: &str) -> Evaluated {
+        let Selected { reason, context, label, named } = self;
+        let Named { name, calculation, source, inner_context, inner_in_text } = named;
         let Calculation { verdicts, sampled_at, outcome } = calculation;
         let explained = match &outcome {
             Ok(proposal) => Ok(explain(proposal, calculator)),
@@ -275,7 +303,7 @@ impl Named {
                 let inner = prefixed(&inner_context, &error.message);
                 Err(Wrapped {
                     reason,
-                    error: prefixed(context, &inner),
+                    error: prefixed(&context, &inner),
                     text: if inner_in_text { inner } else { error.message },
                     invalid_spec: context.is_empty(),
                 })

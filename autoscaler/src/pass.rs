@@ -149,7 +149,8 @@ pub enum ScaleAnswer {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NextWrite {
-    /// Pause for about `SCALE_RETRY_PAUSE_NS`, read the scale again, update it to the same count.
+    /// Pause for about `SCALE_RETRY_PAUSE_NS`, read the scale again (if that fails, use the copy at hand), update it to the
+    /// same count.
     Retry,
     /// Hand this to [`Pass::conclude`].
     Done(Result<(), String>),

@@ -1,0 +1,6 @@
+//! Everything that needs the crate from outside: recorded decisions, readable scenarios, properties, fuzz corpus.
+//!
+//! The decision itself may not touch files, environment or output; its tests have to.
+#![allow(clippy::disallowed_methods, clippy::disallowed_macros)]
+
+mod recorded;

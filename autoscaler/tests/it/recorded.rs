@@ -1,0 +1,40 @@
+//! Recorded decisions of the real controller, replayed: a sample that every clone has, and the full set where it is.
+
+use std::path::{Path, PathBuf};
+
+use autoscaler::conformance;
+
+/// The folder with the full recordings: `SWELL_VECTORS`, or beside the repository.
+fn full_set() -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/hpa-vectors");
+    let folder = std::env::var_os("SWELL_VECTORS").map_or(beside, PathBuf::from);
+    folder.is_dir().then_some(folder)
+}
+
+fn recordings(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a readable folder");
+    let mut files: Vec<PathBuf> = entries.map(|e| e.expect("a readable entry").path()).collect();
+    files.retain(|f| f.extension().is_some_and(|e| e == "jsonl"));
+    files.sort();
+    files
+}
+
+#[track_caller]
+fn check(folder: &Path) {
+    let files = recordings(folder);
+    assert!(!files.is_empty(), "no *.jsonl in {}", folder.display());
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("UTF-8");
+        let report = conformance::replay(&file.file_name().unwrap_or_default().to_string_lossy(), &text);
+        println!("{report}");
+        assert!(report.is_perfect(), "{report}");
+    }
+}
+
+#[test]
+fn the_full_set_of_recorded_decisions_is_identical() {
+    match full_set() {
+        Some(folder) => check(&folder),
+        None => println!("skipped: no recordings beside the repository; set SWELL_VECTORS to their folder"),
+    }
+}
