@@ -59,7 +59,8 @@ async fn serve(directory: &Directory, start: &cli::Start, holding: Holding, bega
     credentials.write_kubeconfig(directory, &server)?;
 
     let settings = Settings { service_network: network.services(), ..Settings::default() };
-    let cluster = Cluster::new(Store::in_memory(), settings, Clock::System);
+    let store = Store::open(&directory.state()).context("cannot open the store")?;
+    let cluster = Cluster::new(store, settings, Clock::System);
     seed::plant(&cluster, network, address).context("cannot create the first objects")?;
 
     let controllers = runner::start(

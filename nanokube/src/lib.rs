@@ -16,10 +16,12 @@ pub mod image;
 pub mod instance;
 pub mod node;
 pub mod kind;
+pub mod managed;
 pub mod object;
 pub mod openapi;
 pub mod patch;
 pub mod protobuf;
+pub mod proxy;
 #[cfg(test)]
 mod recorded;
 pub mod schema;

@@ -10,7 +10,7 @@ use crate::status::ApiError;
 impl Cluster {
     /// Assigns the pod to `node`; `uid` (if not empty) must be the pod's.
     pub fn bind(&self, namespace: &str, name: &str, uid: &str, node: &str) -> Result<Object, ApiError> {
-        let writing = self.inner.store.writing();
+        let mut writing = self.inner.store.writing();
         let current = writing.get("pods", namespace, name).ok_or_else(|| ApiError::not_found("pods", name))?;
         if !uid.is_empty() && uid != object::uid(&current) {
             let why = format!(

@@ -14,13 +14,13 @@ impl Cluster {
     /// Creates an object; its name may be generated.
     pub fn create(&self, resource: &str, namespace: &str, object: Value, writer: &Writer) -> Result<Object, ApiError> {
         let kind = self.kind(resource)?;
-        let writing = self.inner.store.writing();
-        self.create_in(&writing, &kind, namespace, object, writer)
+        let mut writing = self.inner.store.writing();
+        self.create_in(&mut writing, &kind, namespace, object, writer)
     }
 
     pub(super) fn create_in(
         &self,
-        writing: &Writing<'_>,
+        writing: &mut Writing<'_>,
         kind: &Kind,
         namespace: &str,
         mut object: Value,

@@ -24,7 +24,7 @@ impl Cluster {
         writer: &Writer,
     ) -> Result<Deleted, ApiError> {
         let kind = self.kind(resource)?;
-        let writing = self.inner.store.writing();
+        let mut writing = self.inner.store.writing();
         let Some(current) = writing.get(resource, namespace, name) else {
             return Err(ApiError::not_found(resource, name));
         };

@@ -30,16 +30,16 @@ impl Cluster {
         writer: &Writer,
     ) -> Result<Object, ApiError> {
         let kind = self.kind(resource)?;
-        let writing = self.inner.store.writing();
+        let mut writing = self.inner.store.writing();
         let Some(current) = writing.get(resource, namespace, name) else {
             if kind.habits.create_on_put && part == Part::Object {
-                return self.create_in(&writing, &kind, namespace, object, writer);
+                return self.create_in(&mut writing, &kind, namespace, object, writer);
             }
             return Err(ApiError::not_found(resource, name));
         };
         check_identity(&kind, &current, &object)?;
         let new = if part == Part::Scale { scaled(&kind, &current, &object)? } else { object };
-        self.replace(&writing, &kind, &current, new, part, writer)
+        self.replace(&mut writing, &kind, &current, new, part, writer)
     }
 
     /// Changes an object, or one part of it, by a patch. Apply creates what is missing.
@@ -53,11 +53,11 @@ impl Cluster {
         writer: &Writer,
     ) -> Result<Object, ApiError> {
         let kind = self.kind(resource)?;
-        let writing = self.inner.store.writing();
+        let mut writing = self.inner.store.writing();
         let Some(current) = writing.get(resource, namespace, name) else {
             return match patch {
                 Patch::Apply { object, .. } if part == Part::Object => {
-                    self.create_in(&writing, &kind, namespace, object, writer)
+                    self.create_in(&mut writing, &kind, namespace, object, writer)
                 }
                 _ => Err(ApiError::not_found(resource, name)),
             };
@@ -70,12 +70,12 @@ impl Cluster {
         };
         check_identity(&kind, &current, &patched)?;
         let new = if part == Part::Scale { scaled(&kind, &current, &patched)? } else { patched };
-        self.replace(&writing, &kind, &current, new, part, writer)
+        self.replace(&mut writing, &kind, &current, new, part, writer)
     }
 
     fn replace(
         &self,
-        writing: &Writing<'_>,
+        writing: &mut Writing<'_>,
         kind: &Kind,
         current: &Object,
         mut new: Value,

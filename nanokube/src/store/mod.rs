@@ -10,10 +10,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 
 use bytes::Bytes;
 use serde_json::Value;
+use std::io;
+use std::path::Path;
 use tokio::sync::watch;
 
 use crate::object::{self, Object};
 use crate::status::ApiError;
+
+mod journal;
+
+use journal::{Journal, Record};
 
 /// Changes kept for watchers, for each resource; past either limit the oldest go.
 const LOG_LIMIT_CHANGES: usize = 8_192;
@@ -69,19 +75,22 @@ pub struct Watch {
 #[derive(Debug)]
 pub struct Store {
     state: RwLock<State>,
-    writer: Mutex<()>,
+    /// Held by whoever writes; None keeps nothing on disk.
+    journal: Mutex<Option<Journal>>,
     latest: watch::Sender<u64>,
 }
 
 /// The right to write. Reads through it see the state that the write will be based on.
 pub struct Writing<'a> {
     store: &'a Store,
-    _turn: MutexGuard<'a, ()>,
+    journal: MutexGuard<'a, Option<Journal>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     revision: u64,
+    /// No log goes back beyond this revision: that of the start.
+    compacted: u64,
     tables: HashMap<Arc<str>, Table>,
 }
 
@@ -118,8 +127,29 @@ impl Default for Store {
 impl Store {
     /// A store that forgets everything when it is dropped.
     pub fn in_memory() -> Store {
-        let state = State { revision: 1, tables: HashMap::new() };
-        Store { state: RwLock::new(state), writer: Mutex::new(()), latest: watch::channel(1).0 }
+        let state = State { revision: 1, ..State::default() };
+        Store { state: RwLock::new(state), journal: Mutex::new(None), latest: watch::channel(1).0 }
+    }
+
+    /// A store that keeps every write in a journal in `dir`, and starts with what is there.
+    pub fn open(dir: &Path) -> io::Result<Store> {
+        let mut state = State { revision: 1, ..State::default() };
+        let mut broken = 0;
+        let journal = Journal::open(dir, |record| {
+            if state.replay(record).is_none() {
+                broken += 1;
+            }
+        })?;
+        if broken > 0 {
+            eprintln!("{}: {broken} records hold no JSON and were left out", dir.display());
+        }
+        let revision = state.revision;
+        for table in state.tables.values_mut() {
+            table.compacted = revision;
+        }
+        state.compacted = revision;
+        let latest = watch::channel(revision).0;
+        Ok(Store { state: RwLock::new(state), journal: Mutex::new(Some(journal)), latest })
     }
 
     pub fn get(&self, resource: &str, namespace: &str, name: &str) -> Option<Object> {
@@ -197,7 +227,7 @@ impl Store {
 
     /// Waits for the turn to write.
     pub fn writing(&self) -> Writing<'_> {
-        Writing { store: self, _turn: self.writer.lock().unwrap_or_else(PoisonError::into_inner) }
+        Writing { store: self, journal: self.journal.lock().unwrap_or_else(PoisonError::into_inner) }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -225,26 +255,65 @@ impl Writing<'_> {
     }
 
     /// Stores a new or changed object under the next revision and returns it.
-    pub fn put(&self, resource: &str, mut object: Value) -> Result<Object, ApiError> {
+    pub fn put(&mut self, resource: &str, mut object: Value) -> Result<Object, ApiError> {
         let revision = self.store.revision() + 1;
         object::set(&mut object, &["metadata", "resourceVersion"], revision.to_string().into());
         let key: Arc<str> = key_of(object::namespace(&object), object::name(&object)).into();
         let json = encode(&object)?;
+        self.keep(resource, revision, &key, Some(&json))?;
         let object: Object = Arc::new(object);
         self.apply(resource, revision, key, Some(object.clone()), object.clone(), json);
+        self.tidy();
         Ok(object)
     }
 
     /// Removes an object and returns its last state, which carries the revision of the removal.
-    pub fn remove(&self, resource: &str, last: &Value) -> Result<Object, ApiError> {
+    pub fn remove(&mut self, resource: &str, last: &Value) -> Result<Object, ApiError> {
         let revision = self.store.revision() + 1;
         let mut object = last.clone();
         object::set(&mut object, &["metadata", "resourceVersion"], revision.to_string().into());
         let key: Arc<str> = key_of(object::namespace(&object), object::name(&object)).into();
         let json = encode(&object)?;
+        self.keep(resource, revision, &key, None)?;
         let object: Object = Arc::new(object);
         self.apply(resource, revision, key, None, object.clone(), json);
+        self.tidy();
         Ok(object)
+    }
+
+    /// Writes the change to the journal: from here on it survives the daemon.
+    fn keep(&mut self, resource: &str, revision: u64, key: &str, json: Option<&Bytes>) -> Result<(), ApiError> {
+        let Some(journal) = self.journal.as_mut() else { return Ok(()) };
+        let record = Record {
+            revision,
+            resource: resource.to_string(),
+            key: key.to_string(),
+            json: json.map(|json| json.to_vec()),
+        };
+        journal.append(&record).map_err(|error| {
+            eprintln!("cannot write the journal: {error}");
+            ApiError::insufficient_storage(format!("the cluster cannot store the change: {error}"))
+        })
+    }
+
+    /// Rewrites a journal that is mostly history; when that fails it merely stays long.
+    fn tidy(&mut self) {
+        let Some(journal) = self.journal.as_mut().filter(|journal| journal.is_mostly_history()) else { return };
+        let snapshot = self.store.snapshot();
+        let records = snapshot.tables.iter().flat_map(|(resource, objects)| {
+            objects.iter().map(|(key, object)| Record {
+                revision: object::resource_version(object),
+                resource: resource.to_string(),
+                key: key.to_string(),
+                json: serde_json::to_vec(&**object).ok(),
+            })
+        });
+        // A removal of nothing, to keep the revision when the last changes were removals.
+        let mark =
+            Record { revision: snapshot.resource_version, resource: String::new(), key: String::new(), json: None };
+        if let Err(error) = journal.compact(records.chain([mark])) {
+            eprintln!("cannot rewrite the journal: {error}");
+        }
     }
 
     fn apply(&self, resource: &str, revision: u64, key: Arc<str>, stored: Option<Object>, object: Object, json: Bytes) {
@@ -277,9 +346,24 @@ fn encode(object: &Value) -> Result<Bytes, ApiError> {
 }
 
 impl State {
+    /// Takes over a record of the journal; None when it holds no object.
+    fn replay(&mut self, record: Record) -> Option<()> {
+        self.revision = self.revision.max(record.revision);
+        if record.resource.is_empty() {
+            return Some(());
+        }
+        let objects = Arc::make_mut(&mut self.table(&record.resource).objects);
+        match record.json {
+            Some(json) => objects.insert(record.key.into(), Arc::new(serde_json::from_slice(&json).ok()?)),
+            None => objects.remove(record.key.as_str()),
+        };
+        Some(())
+    }
+
     fn table(&mut self, resource: &str) -> &mut Table {
         if !self.tables.contains_key(resource) {
-            self.tables.insert(Arc::from(resource), Table::new());
+            let table = Table { compacted: self.compacted, ..Table::new() };
+            self.tables.insert(Arc::from(resource), table);
         }
         self.tables.get_mut(resource).expect("invariant: inserted above")
     }
@@ -371,7 +455,7 @@ impl Snapshot {
     /// A snapshot of objects given by hand, for tests of pure reconcilers.
     pub fn of(objects: impl IntoIterator<Item = (&'static str, Value)>) -> Snapshot {
         let store = Store::in_memory();
-        let writing = store.writing();
+        let mut writing = store.writing();
         for (resource, object) in objects {
             writing.put(resource, object).expect("invariant: memory takes every object");
         }

@@ -74,3 +74,34 @@ fn a_snapshot_does_not_see_later_writes() {
     assert_eq!(snapshot.in_namespace("configmaps", "a").count(), 1);
     assert!(snapshot.get("configmaps", "a", "y").is_none());
 }
+
+#[test]
+fn a_store_finds_after_a_restart_what_it_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let x = store.writing().put("configmaps", configmap("a", "x", "1")).unwrap();
+    let y = store.writing().put("configmaps", configmap("a", "y", "1")).unwrap();
+    store.writing().remove("configmaps", &x).unwrap();
+    let revision = store.revision();
+    drop(store);
+    let store = Arc::new(Store::open(dir.path()).unwrap());
+    assert_eq!(store.list("configmaps", None).items, [y]);
+    assert_eq!(store.revision(), revision);
+    assert!(store.watch("configmaps", None, revision).is_ok());
+    assert_eq!(store.watch("configmaps", None, revision - 1).unwrap_err().code, 410);
+    assert_eq!(store.watch("secrets", None, revision - 1).unwrap_err().code, 410);
+}
+
+#[test]
+fn a_long_history_is_rewritten_and_nothing_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let filler = "x".repeat(100_000);
+    for round in 0..120 {
+        store.writing().put("configmaps", configmap("a", "x", &format!("{round}{filler}"))).unwrap();
+    }
+    let last = store.get("configmaps", "a", "x").unwrap();
+    drop(store);
+    assert!(std::fs::metadata(dir.path().join("journal")).unwrap().len() < 9 << 20);
+    assert_eq!(Store::open(dir.path()).unwrap().get("configmaps", "a", "x").unwrap(), last);
+}
