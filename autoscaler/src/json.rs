@@ -7,6 +7,9 @@
 mod decode;
 mod encode;
 pub mod rfc3339;
+#[cfg(test)]
+mod tests;
+pub mod v1;
 
 use std::fmt;
 
@@ -15,7 +18,7 @@ use serde_json::Value;
 use crate::config::Gates;
 use crate::defaults;
 use crate::field::FieldError;
-use crate::spec::{Behavior, Spec};
+use crate::spec::Spec;
 use crate::status::Status;
 use crate::validate;
 
@@ -67,9 +70,4 @@ pub fn validate_object(object: &Value, old: Option<&Value>, gates: &Gates) -> Re
     let mut errors = if old.is_none() { validate::name(name) } else { Vec::new() };
     errors.extend(validate::spec(&spec, old.as_ref(), gates));
     Ok(errors)
-}
-
-/// A `behavior` in its v2 form.
-pub fn behavior_to_json(behavior: &Behavior) -> Value {
-    encode::behavior(behavior)
 }

@@ -29,7 +29,7 @@ pub fn parse(text: &str) -> Option<Time> {
         return None;
     }
     let seconds = days_from_civil(year, month, day) * S_PER_DAY + hour * 3600 + minute * 60 + second - offset_s(zone)?;
-    let nanos = digits(&format!("{fraction:0<9}")[..9])?;
+    let nanos = digits(&fraction.chars().chain("00000000".chars()).take(9).collect::<String>())?;
     Some(Time::from_s(seconds) + nanos)
 }
 
