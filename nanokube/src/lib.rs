@@ -17,6 +17,7 @@ pub mod instance;
 pub mod node;
 pub mod kind;
 pub mod managed;
+pub mod normal;
 pub mod object;
 pub mod openapi;
 pub mod patch;
