@@ -11,6 +11,7 @@
 pub mod action;
 pub mod runner;
 
+pub mod daemon_set;
 pub mod deployment;
 pub mod disruption;
 pub mod endpoints;
@@ -22,8 +23,10 @@ pub mod node_taints;
 pub mod pod_gc;
 pub mod replica_set;
 pub mod scheduler;
+pub mod stateful_set;
 
 pub mod condition;
+pub mod controller_revision;
 pub mod event_recorder;
 pub mod failures;
 pub mod int_or_percent;

@@ -19,7 +19,9 @@ use super::event_recorder::EventRecorder;
 use super::failures::Failures;
 use super::pod_gc::{self, PodGc};
 use super::time::plus_s;
-use super::{deployment, disruption, endpoints, events, garbage, job, namespace, node_taints, replica_set, scheduler};
+use super::{
+    daemon_set, deployment, disruption, endpoints, events, garbage, job, namespace, node_taints, replica_set, scheduler, stateful_set,
+};
 use crate::cluster::{Change, ChangeKind, Cluster, DeleteOptions, Part, Patch, Propagation, Snapshot, Watch, Writer};
 use crate::kind::Registry;
 use crate::object;
@@ -388,6 +390,16 @@ fn table(config: &Config) -> Vec<Controller> {
             "replicaset",
             replica_set::INPUTS,
             Box::new(|view| replica_set::reconcile(view.snapshot, view.now, view.failures)),
+        ),
+        Controller::of_kinds(
+            "statefulset",
+            stateful_set::INPUTS,
+            Box::new(|view| stateful_set::reconcile(view.snapshot, view.now)),
+        ),
+        Controller::of_kinds(
+            "daemonset",
+            daemon_set::INPUTS,
+            Box::new(|view| daemon_set::reconcile(view.snapshot, view.now)),
         ),
         Controller::of_kinds(
             "node-taints",
