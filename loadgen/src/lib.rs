@@ -14,3 +14,10 @@ pub mod span;
 pub mod stream;
 pub mod text;
 pub mod threshold;
+
+#[cfg(feature = "engine")]
+pub mod cli;
+#[cfg(feature = "engine")]
+pub mod engine;
+#[cfg(feature = "engine")]
+pub mod output;

@@ -1,3 +1,7 @@
-//! The `loadgen` command.
+//! The `loadgen` command: one word from the command line to an exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    loadgen::cli::main()
+}

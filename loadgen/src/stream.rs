@@ -44,6 +44,8 @@ pub struct Plan {
     pub shards: u32,
     /// The planned rate, at most 600 points of (seconds, requests per second); empty in a closed loop.
     pub rate_per_s: Vec<(f64, f64)>,
+    /// Warnings, such as a forecast of port exhaustion.
+    pub notes: Vec<String>,
 }
 
 /// One second of the run.

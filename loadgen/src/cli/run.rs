@@ -1,0 +1,139 @@
+//! `loadgen URL`: runs a job and prints what came of it.
+
+use std::io::{IsTerminal, Write};
+
+use anyhow::{Context, Result};
+
+use crate::cli::flags::{RunFlags, SummaryForm};
+use crate::cli::{Failure, job};
+use crate::curve::Curve;
+use crate::engine::{Job, run as run_engine, signal};
+use crate::output::history::History;
+use crate::output::live::Live;
+use crate::output::{csv, hgrm, html, plan, progress, prometheus, text};
+use crate::stream::{Record, Summary, exit};
+
+pub(super) fn run(flags: &RunFlags) -> Result<u8, Failure> {
+    let job = job::job(flags)?;
+    if flags.plan {
+        return show_plan(&job);
+    }
+    let files = Files::create(flags)?;
+    signal::watch();
+    let mut history = History::default();
+    let mut view = View::new(flags);
+    let summary = run_engine(&job, &mut |record| {
+        if let Record::Plan(plan) = record {
+            plan.notes.iter().for_each(|note| eprintln!("note: {note}"));
+        }
+        history.take(record);
+        view.show(record, &history);
+    })?;
+    view.leave();
+    if !flags.intervals {
+        match flags.summary {
+            SummaryForm::Text => print(&text::report(&summary, &history)),
+            SummaryForm::Json => print(&format!("{}\n", serde_json::to_string(&summary).context("summary")?)),
+        }
+    }
+    files.write(&summary, &history)?;
+    Ok(summary.exit_code)
+}
+
+/// Who follows the run as it goes.
+enum View {
+    Silent,
+    /// JSON lines on standard output.
+    Stream,
+    Lines,
+    Screen(Box<Live>),
+}
+
+impl View {
+    fn new(flags: &RunFlags) -> Self {
+        if flags.intervals {
+            return View::Stream;
+        }
+        let wants_screen = flags.live || (std::io::stderr().is_terminal() && !flags.no_live);
+        match flags.quiet {
+            true => View::Silent,
+            false if wants_screen => View::Screen(Box::default()),
+            false => View::Lines,
+        }
+    }
+
+    fn show(&mut self, record: &Record, history: &History) {
+        match self {
+            View::Silent => {}
+            View::Stream => {
+                if let Ok(line) = serde_json::to_string(record) {
+                    print(&format!("{line}\n"));
+                }
+            }
+            View::Lines => {
+                if let Some(line) = progress::line(record, history) {
+                    eprintln!("{line}");
+                }
+            }
+            View::Screen(live) => live.draw(record, history),
+        }
+    }
+
+    fn leave(&mut self) {
+        if let View::Screen(live) = self {
+            live.leave();
+        }
+    }
+}
+
+/// Prints whole lines at once; a reader that went away is no failure.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+fn show_plan(job: &Job) -> Result<u8, Failure> {
+    let Some(pattern) = &job.load.pattern else {
+        return Err(Failure::Usage("--plan: a closed loop has no planned rate".to_owned()));
+    };
+    let curve = Curve::new(pattern, job.load.seed).map_err(|error| Failure::Usage(format!("bad pattern: {error}")))?;
+    print(&plan::chart(pattern, &curve));
+    Ok(exit::PASS)
+}
+
+/// The files that were asked for, opened before the run so that a wrong path does not cost one.
+struct Files {
+    csv: Option<std::fs::File>,
+    hgrm: Option<std::fs::File>,
+    prometheus: Option<std::fs::File>,
+    html: Option<std::fs::File>,
+}
+
+impl Files {
+    fn create(flags: &RunFlags) -> Result<Self> {
+        let create = |path: &Option<std::path::PathBuf>| match path {
+            Some(path) => {
+                let file = std::fs::File::create(path);
+                file.map(Some).with_context(|| format!("cannot write {}", path.display()))
+            }
+            None => Ok(None),
+        };
+        Ok(Self {
+            csv: create(&flags.csv)?,
+            hgrm: create(&flags.hgrm)?,
+            prometheus: create(&flags.prometheus)?,
+            html: create(&flags.html)?,
+        })
+    }
+
+    fn write(self, summary: &Summary, history: &History) -> Result<()> {
+        let write = |file: Option<std::fs::File>, what: &str, text: &dyn Fn() -> String| match file {
+            Some(mut file) => file.write_all(text().as_bytes()).with_context(|| format!("cannot write the {what}")),
+            None => Ok(()),
+        };
+        write(self.csv, "CSV", &|| csv::rows(history))?;
+        write(self.hgrm, "percentiles", &|| hgrm::percentiles(summary))?;
+        write(self.prometheus, "metrics", &|| prometheus::metrics(summary))?;
+        write(self.html, "report", &|| html::page(summary, history))
+    }
+}
