@@ -20,9 +20,11 @@ pub use crate::store::{Change, ChangeKind, Listing, Snapshot, Watch};
 mod admission;
 mod bind;
 mod create;
+pub(crate) mod custom;
 mod delete;
 mod identity;
 mod update;
+pub(crate) mod vet;
 
 pub use identity::generated_name;
 pub use update::scale_of;
@@ -93,6 +95,15 @@ pub enum Patch {
     Merge(Value),
     Strategic(Value),
     Apply { object: Value, force: bool },
+}
+
+impl Patch {
+    /// What the client sent.
+    pub fn body(&self) -> &Value {
+        match self {
+            Patch::Json(body) | Patch::Merge(body) | Patch::Strategic(body) | Patch::Apply { object: body, .. } => body,
+        }
+    }
 }
 
 /// What to do about fields that the kind does not have.

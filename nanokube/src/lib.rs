@@ -18,6 +18,7 @@ pub mod node;
 pub mod kind;
 pub mod managed;
 pub mod normal;
+pub mod normal;
 pub mod object;
 pub mod openapi;
 pub mod patch;

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::negotiate;
 use super::request::Address;
 use super::{Api, Body, Call, body, list, read, reply};
+use crate::cluster::vet::{self, Source};
 use crate::cluster::{self, DeleteOptions, Deleted, FieldValidation, Part, Patch, Propagation, Writer};
 use crate::kind::{GroupVersion, Kind, convert};
 use crate::object::{self, Object};
@@ -26,6 +27,7 @@ pub(crate) fn create(api: &Arc<Api>, call: &Call, kind: &Kind, address: &Address
     }
     let writer = writer(call, address, "CreateOptions")?;
     let sent = decode_object(call, kind, &address.version)?;
+    vet::check(kind, &address.version, &sent, Source::Body(&call.body), &writer)?;
     let stored = convert::from_view(kind, &address.version, sent);
     let object = api.cluster.create(&kind.resource, address.namespace(), stored, &writer)?;
     answer(call, kind, address, &object, 201, &writer)
@@ -68,7 +70,11 @@ fn write_part(
             let writer = writer(call, address, "UpdateOptions")?;
             let sent = match part {
                 Part::Scale => body::decode(call)?,
-                _ => convert::from_view(kind, &address.version, decode_object(call, kind, &address.version)?),
+                _ => {
+                    let sent = decode_object(call, kind, &address.version)?;
+                    vet::check(kind, &address.version, &sent, Source::Body(&call.body), &writer)?;
+                    convert::from_view(kind, &address.version, sent)
+                }
             };
             (api.cluster.update(&kind.resource, namespace, name, sent, part, &writer)?, writer)
         }

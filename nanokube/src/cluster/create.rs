@@ -2,10 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::{Cluster, Writer, admission, identity};
+use super::{Cluster, Part, Writer, admission, custom, identity};
 use crate::defaults;
 use crate::kind::Kind;
+use crate::managed;
+use crate::normal;
 use crate::object::{self, Object};
+use crate::schema::schema;
 use crate::status::{ApiError, split_resource};
 use crate::store::Writing;
 use crate::validation;
@@ -36,7 +39,11 @@ impl Cluster {
         if writing.get(&kind.resource, namespace, object::name(&object)).is_some() {
             return Err(ApiError::already_exists(&kind.resource, object::name(&object)));
         }
-        defaults::apply(&kind.resource, &mut object);
+        settle(kind, &mut object);
+        if object.pointer("/metadata/managedFields").is_none() {
+            let write = managed::Write { kind, writer, part: Part::Object, now: self.now() };
+            managed::track_update(&write, None, &mut object);
+        }
         admission::on_create(writing, kind, &mut object, self.settings())?;
         check_rules(kind, &object, None)?;
         if writer.dry_run {
@@ -44,6 +51,20 @@ impl Cluster {
         }
         writing.put(&kind.resource, object)
     }
+}
+
+/// Normal form and defaults.
+pub(super) fn settle(kind: &Kind, object: &mut Value) {
+    let version = kind.storage_version();
+    if kind.is_custom() {
+        custom::settle(kind, version, object);
+        return;
+    }
+    let typed = schema().kind(&version.to_string(), &kind.kind);
+    if let Some(typed) = typed {
+        normal::apply(typed, object);
+    }
+    defaults::apply(&kind.resource, object);
 }
 
 /// The validation of the kind.

@@ -6,17 +6,26 @@
 
 use serde_json::{Value, json};
 
+use super::vet::{self, Source};
 use super::{Cluster, Part, Patch, Writer, admission, create};
-use crate::defaults;
-use crate::kind::Kind;
+use crate::kind::{GroupVersion, Kind, convert};
+use crate::managed;
 use crate::object::{self, Object};
 use crate::patch;
+use crate::schema::schema;
 use crate::status::{ApiError, FieldError};
 use crate::store::Writing;
 
 /// Metadata that only the server sets.
 const KEPT: [&str; 6] =
     ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"];
+
+/// Whether the owners of fields are still to be worked out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owners {
+    Unknown,
+    Settled,
+}
 
 impl Cluster {
     /// Replaces an object, or one part of it.
@@ -39,7 +48,7 @@ impl Cluster {
         };
         check_identity(&kind, &current, &object)?;
         let new = if part == Part::Scale { scaled(&kind, &current, &object)? } else { object };
-        self.replace(&mut writing, &kind, &current, new, part, writer)
+        self.replace(&mut writing, &kind, &current, new, part, Owners::Unknown, writer)
     }
 
     /// Changes an object, or one part of it, by a patch. Apply creates what is missing.
@@ -54,25 +63,62 @@ impl Cluster {
     ) -> Result<Object, ApiError> {
         let kind = self.kind(resource)?;
         let mut writing = self.inner.store.writing();
-        let Some(current) = writing.get(resource, namespace, name) else {
-            return match patch {
-                Patch::Apply { object, .. } if part == Part::Object => {
-                    self.create_in(&mut writing, &kind, namespace, object, writer)
-                }
-                _ => Err(ApiError::not_found(resource, name)),
-            };
-        };
-        let target = if part == Part::Scale { scale_of(&kind, &current) } else { Value::clone(&current) };
-        let patched = match patch {
-            Patch::Json(operations) => patch::json::apply(target, &operations)?,
-            Patch::Merge(changes) | Patch::Strategic(changes) => patch::merge::apply(target, &changes),
-            Patch::Apply { object, .. } => patch::merge::apply(target, &object),
-        };
+        let current = writing.get(resource, namespace, name);
+        if let Patch::Apply { object, force } = patch {
+            return self.apply(&mut writing, &kind, namespace, name, current, object, force, part, writer);
+        }
+        let current = current.ok_or_else(|| ApiError::not_found(resource, name))?;
+        let view = writer.version.as_ref().unwrap_or(kind.storage_version());
+        if part == Part::Scale {
+            let patched = patched(scale_of(&kind, &current), &patch, "autoscaling/v1", "Scale")?;
+            let new = scaled(&kind, &current, &patched)?;
+            return self.replace(&mut writing, &kind, &current, new, part, Owners::Unknown, writer);
+        }
+        let shown = convert::to_view(&kind, view, &current).into_owned();
+        let patched = patched(shown, &patch, &view.to_string(), &kind.kind)?;
         check_identity(&kind, &current, &patched)?;
-        let new = if part == Part::Scale { scaled(&kind, &current, &patched)? } else { patched };
-        self.replace(&mut writing, &kind, &current, new, part, writer)
+        vet::check(&kind, view, &patched, Source::Patch(patch.body()), writer)?;
+        let new = convert::from_view(&kind, view, patched);
+        self.replace(&mut writing, &kind, &current, new, part, Owners::Unknown, writer)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the parts of one apply request, passed on once")]
+    fn apply(
+        &self,
+        writing: &mut Writing<'_>,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+        current: Option<Object>,
+        applied: Value,
+        force: bool,
+        part: Part,
+        writer: &Writer,
+    ) -> Result<Object, ApiError> {
+        let view = writer.version.as_ref().unwrap_or(kind.storage_version());
+        let applied = appliable(kind, view, namespace, name, applied, part)?;
+        let write = managed::Write { kind, writer, part, now: self.now() };
+        let Some(current) = current else {
+            if part != Part::Object {
+                return Err(ApiError::not_found(&kind.resource, name));
+            }
+            let uid = object::uid(&applied);
+            if !uid.is_empty() {
+                let why = format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
+                return Err(ApiError::conflict_because(&kind.resource, name, &why));
+            }
+            let new = managed::apply(&write, None, &applied, force)?;
+            let new = convert::from_view(kind, view, new);
+            return self.create_in(writing, kind, namespace, new, writer);
+        };
+        check_identity(kind, &current, &applied)?;
+        let shown = convert::to_view(kind, view, &current);
+        let new = managed::apply(&write, Some(&shown), &applied, force)?;
+        let new = convert::from_view(kind, view, new);
+        self.replace(writing, kind, &current, new, part, Owners::Settled, writer)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the one place where a change meets the stored object")]
     fn replace(
         &self,
         writing: &mut Writing<'_>,
@@ -80,16 +126,24 @@ impl Cluster {
         current: &Object,
         mut new: Value,
         part: Part,
+        owners: Owners,
         writer: &Writer,
     ) -> Result<Object, ApiError> {
+        if part == Part::Status {
+            keep_sent_managers(&mut new, current);
+        }
         new = confined(kind, current, new, part);
         keep_identity(&mut new, current);
-        defaults::apply(&kind.resource, &mut new);
+        create::settle(kind, &mut new);
+        if owners == Owners::Unknown {
+            let write = managed::Write { kind, writer, part, now: self.now() };
+            managed::track_update(&write, Some(current), &mut new);
+        }
         admission::on_update(writing, kind, &mut new, current, self.settings())?;
         if kind.habits.generation && specification_changed(current, &new) {
             object::set(&mut new, &["metadata", "generation"], (object::generation(current) + 1).into());
         }
-        if new == **current {
+        if managed::is_same(&new, current) {
             return Ok(current.clone());
         }
         create::check_rules(kind, &new, Some(current))?;
@@ -100,6 +154,68 @@ impl Cluster {
             return writing.remove(&kind.resource, &new);
         }
         writing.put(&kind.resource, new)
+    }
+}
+
+/// The target after a patch that is no apply.
+fn patched(target: Value, patch: &Patch, api_version: &str, kind: &str) -> Result<Value, ApiError> {
+    match patch {
+        Patch::Json(operations) => patch::json::apply(target, operations),
+        Patch::Merge(changes) if !changes.is_object() => {
+            Err(ApiError::bad_request("error decoding patch: json: cannot unmarshal into Go value of type map"))
+        }
+        Patch::Merge(changes) | Patch::Apply { object: changes, .. } => Ok(patch::merge::apply(target, changes)),
+        Patch::Strategic(changes) => patch::strategic::apply(target, changes, schema().kind(api_version, kind)),
+    }
+}
+
+/// Checks an applied configuration and brings the Scale form into the object's own.
+fn appliable(
+    kind: &Kind,
+    view: &GroupVersion,
+    namespace: &str,
+    name: &str,
+    mut applied: Value,
+    part: Part,
+) -> Result<Value, ApiError> {
+    let (version, sent_kind) = (object::str_at(&applied, "/apiVersion"), object::str_at(&applied, "/kind"));
+    if version.is_empty() || sent_kind.is_empty() {
+        return Err(ApiError::bad_request(format!("invalid object type: {version}/, Kind={sent_kind}")));
+    }
+    if applied.pointer("/metadata/managedFields").is_some_and(|list| !list.is_null()) {
+        return Err(ApiError::bad_request("metadata.managedFields must be nil"));
+    }
+    if part == Part::Scale {
+        let replicas = object::i64_at(&applied, "/spec/replicas").unwrap_or(0);
+        return Ok(json!({
+            "apiVersion": view.to_string(),
+            "kind": kind.kind,
+            "metadata": { "name": name, "namespace": namespace },
+            "spec": { "replicas": replicas },
+        }));
+    }
+    if version != view.to_string() || sent_kind != kind.kind {
+        let message = format!("no kind {sent_kind:?} is registered for version {version:?} at this path");
+        return Err(ApiError::bad_request(message));
+    }
+    match object::name(&applied) {
+        "" => object::set(&mut applied, &["metadata", "name"], name.into()),
+        sent if sent != name => {
+            let message = format!("the name of the object ({sent}) does not match the name on the URL ({name})");
+            return Err(ApiError::bad_request(message));
+        }
+        _ => {}
+    }
+    if kind.namespaced && object::namespace(&applied).is_empty() {
+        object::set(&mut applied, &["metadata", "namespace"], namespace.into());
+    }
+    Ok(applied)
+}
+
+/// A status written without managed fields keeps those there are.
+fn keep_sent_managers(new: &mut Value, current: &Value) {
+    if new.pointer("/metadata/managedFields").is_none() {
+        take_over(new, current, &["metadata", "managedFields"]);
     }
 }
 
