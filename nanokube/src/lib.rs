@@ -18,7 +18,6 @@ pub mod node;
 pub mod kind;
 pub mod managed;
 pub mod normal;
-pub mod normal;
 pub mod object;
 pub mod openapi;
 pub mod patch;
