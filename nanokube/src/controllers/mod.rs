@@ -17,6 +17,7 @@ pub mod disruption;
 pub mod endpoints;
 pub mod events;
 pub mod garbage;
+pub mod hpa;
 pub mod job;
 pub mod namespace;
 pub mod node_taints;

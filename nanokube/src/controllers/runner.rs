@@ -20,7 +20,8 @@ use super::failures::Failures;
 use super::pod_gc::{self, PodGc};
 use super::time::plus_s;
 use super::{
-    daemon_set, deployment, disruption, endpoints, events, garbage, job, namespace, node_taints, replica_set, scheduler, stateful_set,
+    daemon_set, deployment, disruption, endpoints, events, garbage, job, namespace, node_taints, replica_set,
+    scheduler, stateful_set,
 };
 use crate::cluster::{Change, ChangeKind, Cluster, DeleteOptions, Part, Patch, Propagation, Snapshot, Watch, Writer};
 use crate::kind::Registry;

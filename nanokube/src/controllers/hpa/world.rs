@@ -1,0 +1,59 @@
+//! What the HPA controller needs of a cluster. A trait, because there are two: the cluster it runs in, and any other that
+//! a kubeconfig names. Errors are texts as upstream's clients word them; they end up in events and conditions.
+
+use autoscaler::pass::ScaleError;
+use autoscaler::spec::ObjectRef;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::controllers::action::Event;
+use crate::object::Object;
+
+pub trait World {
+    fn now(&self) -> Timestamp;
+
+    fn hpas(&self) -> Result<Vec<Object>, String>;
+
+    /// One HPA as it is stored now.
+    fn hpa(&self, namespace: &str, name: &str) -> Result<Option<Object>, String>;
+
+    /// The Scale of the target, and the resource it was found under.
+    fn scale(&self, namespace: &str, target: &ObjectRef) -> Result<(String, Value), ScaleError>;
+
+    fn write_scale(&self, resource: &str, scale: Value) -> Result<(), Refusal>;
+
+    /// Pods of a namespace that a selector in string form matches.
+    fn pods(&self, namespace: &str, selector: &str) -> Result<Vec<Object>, String>;
+
+    /// Items of metrics.k8s.io for the pods that a selector matches.
+    fn pod_metrics(&self, namespace: &str, selector: &str) -> Result<Vec<Value>, String>;
+
+    /// GET of a path under custom.metrics.k8s.io or external.metrics.k8s.io.
+    fn get(&self, path: &str) -> Result<Value, Refusal>;
+
+    /// Writes the status of an HPA object.
+    fn write_status(&self, hpa: Value) -> Result<(), Refusal>;
+
+    fn record(&mut self, event: Event);
+
+    /// Waits for a moment, between attempts to write.
+    fn pause(&self);
+}
+
+/// An answer that is not success.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub code: u16,
+    pub message: String,
+}
+
+impl Refusal {
+    pub fn is_conflict(&self) -> bool {
+        self.code == 409
+    }
+
+    /// The path itself is not served, as opposed to an object that is not there.
+    pub fn is_unserved(&self) -> bool {
+        self.code == 404 && self.message == "the server could not find the requested resource"
+    }
+}
