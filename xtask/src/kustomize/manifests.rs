@@ -12,13 +12,13 @@ const ALLOCATABLE_MILLI: u64 = 1500;
 /// Closed-loop clients of the scenario `thousand`: with each of them waiting, one pod must still refuse nobody.
 const CLIENTS_MAX: u64 = 1000;
 
-fn k8s() -> PathBuf {
+pub(super) fn k8s() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").join("k8s")
 }
 
-const ENVIRONMENTS: [&str; 3] = ["dev", "staging", "prod"];
+pub(super) const ENVIRONMENTS: [&str; 3] = ["dev", "staging", "prod"];
 
-fn environment(name: &str, is_fast: bool) -> Vec<Value> {
+pub(super) fn environment(name: &str, is_fast: bool) -> Vec<Value> {
     let fast = if is_fast { vec![k8s().join("components/fast")] } else { Vec::new() };
     render(&k8s().join("overlays").join(name), &fast, &[]).expect("it renders")
 }
@@ -114,7 +114,7 @@ fn every_selector_of_the_service_meets_its_pods() {
 /// The pod templates of any objects, with a name for messages.
 fn templates(objects: &[Value]) -> Vec<(String, &Value)> {
     let find = |object: &'_ Value| {
-        ["/spec/template/spec", "/spec/jobTemplate/spec/template/spec"]
+        ["/spec", "/spec/template/spec", "/spec/jobTemplate/spec/template/spec"]
             .into_iter()
             .find(|pointer| object.pointer(pointer).is_some_and(|spec| spec.get("containers").is_some()))
     };
@@ -130,25 +130,30 @@ fn templates(objects: &[Value]) -> Vec<(String, &Value)> {
 #[test]
 fn every_pod_template_passes_the_restricted_standard_and_more() {
     for (environment, objects) in all() {
-        let found = templates(&objects);
-        assert!(!found.is_empty(), "{environment}");
-        for (name, pod) in found {
-            let name = format!("{environment}: {name}");
-            assert_eq!(pod["securityContext"]["runAsNonRoot"], true, "{name}");
-            assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault", "{name}");
-            assert_eq!(pod["automountServiceAccountToken"], false, "{name}: no token where none is used");
-            for field in ["hostNetwork", "hostPID", "hostIPC"] {
-                assert!(pod.get(field).is_none(), "{name}: {field}");
-            }
-            for volume in pod["volumes"].as_array().into_iter().flatten() {
-                assert!(volume.get("hostPath").is_none(), "{name}: {volume}");
-            }
-            let containers = ["containers", "initContainers"].map(|list| pod[list].as_array());
-            for container in containers.into_iter().flatten().flatten() {
-                check_container(&format!("{name} {}", container["name"]), container);
-            }
+        assert_ne!(check_templates(&environment, &objects), 0, "{environment}");
+    }
+}
+
+/// How many pod templates were checked.
+pub(super) fn check_templates(environment: &str, objects: &[Value]) -> usize {
+    let found = templates(objects);
+    for (name, pod) in &found {
+        let name = format!("{environment}: {name}");
+        assert_eq!(pod["securityContext"]["runAsNonRoot"], true, "{name}");
+        assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault", "{name}");
+        assert_eq!(pod["automountServiceAccountToken"], false, "{name}: no token where none is used");
+        for field in ["hostNetwork", "hostPID", "hostIPC"] {
+            assert!(pod.get(field).is_none(), "{name}: {field}");
+        }
+        for volume in pod["volumes"].as_array().into_iter().flatten() {
+            assert!(volume.get("hostPath").is_none(), "{name}: {volume}");
+        }
+        let containers = ["containers", "initContainers"].map(|list| pod[list].as_array());
+        for container in containers.into_iter().flatten().flatten() {
+            check_container(&format!("{name} {}", container["name"]), container);
         }
     }
+    found.len()
 }
 
 fn check_container(name: &str, container: &Value) {

@@ -14,6 +14,8 @@ mod resource;
 mod transform;
 
 #[cfg(test)]
+mod chart;
+#[cfg(test)]
 mod manifests;
 #[cfg(test)]
 mod tests;
