@@ -1,4 +1,4 @@
-//! The chart of `k8s/chart` is a copy of the manifests for people who use Helm, and copies drift: here they are compared.
+//! The chart of `k8s/chart` is a copy of the manifests for people who use Helm. Copies drift: here they are compared.
 //!
 //! Rendering needs a `helm`; what needs none is checked everywhere: values against schema and README.
 
