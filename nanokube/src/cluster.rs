@@ -21,6 +21,7 @@ mod admission;
 mod bind;
 mod create;
 pub(crate) mod custom;
+mod definition;
 mod delete;
 mod identity;
 mod update;
@@ -197,7 +198,9 @@ impl Cluster {
 
     pub fn new(store: Store, settings: Settings, clock: Clock) -> Cluster {
         let kinds = RwLock::new(Arc::new(Registry::built_in()));
-        Cluster { inner: Arc::new(Inner { store: Arc::new(store), kinds, settings, clock }) }
+        let cluster = Cluster { inner: Arc::new(Inner { store: Arc::new(store), kinds, settings, clock }) };
+        cluster.serve_definitions();
+        cluster
     }
 
     pub fn now(&self) -> Timestamp {

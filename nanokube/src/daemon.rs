@@ -19,6 +19,9 @@ use crate::cluster::{Clock, Cluster, Settings};
 use crate::controllers::runner;
 use crate::credentials::Credentials;
 use crate::instance::{self, Directory, Facts, Holding, Network};
+use crate::metrics::Metrics;
+use crate::openapi::OpenApi;
+use crate::proxy::Proxy;
 use crate::seed;
 use crate::store::Store;
 
@@ -72,9 +75,14 @@ async fn serve(directory: &Directory, start: &cli::Start, holding: Holding, bega
     )
     .context("cannot start the controllers")?;
 
+    let metrics = Metrics::new(start.metrics_resolution);
+    let proxy = Proxy::start(cluster.clone(), network.node());
+
     let (stop, stopped) = watch::channel(false);
     let api = Arc::new(Api {
         cluster: cluster.clone(),
+        metrics: metrics.clone(),
+        openapi: OpenApi::default(),
         token: Token::new(credentials.token.clone()),
         endpoint: address.to_string(),
     });
@@ -100,6 +108,7 @@ async fn serve(directory: &Directory, start: &cli::Start, holding: Holding, bega
     let _ = stop.send(true);
     let _ = serving.await;
     controllers.stop();
+    drop(proxy);
     // The pid file names a process that is about to be gone.
     let _ = std::fs::remove_file(directory.pid());
     eprintln!("stopped");

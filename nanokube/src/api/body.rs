@@ -6,6 +6,7 @@ use hyper::body::Incoming;
 use serde_json::Value;
 
 use super::Call;
+use crate::protobuf;
 use crate::status::ApiError;
 
 /// The largest request body, as in the real server.
@@ -34,6 +35,9 @@ pub(crate) fn decode(call: &Call) -> Result<Value, ApiError> {
     match content_type(call).as_str() {
         "" | "application/json" | "*/*" => json(&call.body),
         "application/yaml" => yaml(&call.body),
+        "application/vnd.kubernetes.protobuf" => {
+            protobuf::decode(&call.body).map_err(|error| ApiError::bad_request(error.to_string()))
+        }
         _ => Err(ApiError::unsupported_media_type(ACCEPTED)),
     }
 }

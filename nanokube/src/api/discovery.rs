@@ -91,7 +91,7 @@ pub(crate) fn resources(api: &Api, version: &GroupVersion) -> Result<Response<Bo
         if !kind.categories.is_empty() {
             entry["categories"] = kind.categories.clone().into();
         }
-        if kind.verbs.contains(&"list") {
+        if kind.verbs.contains(&"watch") {
             entry["storageVersionHash"] = storage_hash(kind).into();
         }
         entries.push(entry);
@@ -132,7 +132,7 @@ fn legacy_subresource(kind: &Kind, subresource: &Subresource) -> Value {
         "name": format!("{}/{}", kind.plural, subresource.name),
         "singularName": "",
         "namespaced": kind.namespaced,
-        "kind": subresource.kind,
+        "kind": response_kind(kind, subresource),
         "verbs": subresource.verbs,
     });
     if !subresource.version.is_empty() {
@@ -140,6 +140,10 @@ fn legacy_subresource(kind: &Kind, subresource: &Subresource) -> Value {
         entry["version"] = subresource.version.into();
     }
     entry
+}
+
+fn response_kind<'a>(kind: &'a Kind, subresource: &Subresource) -> &'a str {
+    if subresource.kind.is_empty() { &kind.kind } else { subresource.kind }
 }
 
 /// Differs when the storage version differs; clients only compare it.
@@ -225,7 +229,7 @@ fn aggregated_resource(kind: &Kind) -> Value {
                 "responseKind": {
                     "group": subresource.group,
                     "version": subresource.version,
-                    "kind": subresource.kind,
+                    "kind": response_kind(kind, subresource),
                 },
                 "verbs": subresource.verbs,
             })

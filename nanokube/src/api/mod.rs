@@ -10,6 +10,8 @@ use http::{Method, Request, Response};
 use hyper::body::Incoming;
 
 use crate::cluster::Cluster;
+use crate::metrics::Metrics;
+use crate::openapi::OpenApi;
 use crate::status::ApiError;
 use request::{Address, Query, Target};
 
@@ -18,7 +20,9 @@ mod body;
 mod discovery;
 mod health;
 mod list;
+mod metrics;
 mod negotiate;
+mod openapi;
 mod read;
 pub mod reply;
 mod request;
@@ -36,6 +40,8 @@ pub const KUBERNETES_VERSION: &str = "v1.36.2";
 pub struct Api {
     pub cluster: Cluster,
     pub token: auth::Token,
+    pub metrics: Metrics,
+    pub openapi: OpenApi,
     /// `host:port` that clients reach this server at.
     pub endpoint: String,
 }
@@ -100,6 +106,8 @@ async fn dispatch(api: &Arc<Api>, call: Call) -> Result<Response<Body>, ApiError
         Target::Groups => discovery::groups(api, &call),
         Target::Group(group) => discovery::group(api, group),
         Target::GroupVersion(version) => discovery::resources(api, &version),
+        Target::OpenApi => Ok(openapi::index(api)),
+        Target::OpenApiDocument(version) => openapi::document(api, &call, &version),
         Target::Unknown | Target::Resource(_) => Ok(reply::plain_not_found()),
     }
 }
@@ -114,6 +122,9 @@ async fn resource(api: &Arc<Api>, call: Call, address: Address) -> Result<Respon
     }
     if kind.habits.transient {
         return review::answer(&kind, &call, &address);
+    }
+    if kind.group() == metrics::GROUP {
+        return metrics::answer(api, &call, &kind, &address);
     }
     if let Some(subresource) = &address.subresource {
         return match subresource.as_str() {

@@ -17,6 +17,9 @@ pub(crate) enum Target {
     Groups,
     Group(String),
     GroupVersion(GroupVersion),
+    /// `/openapi/v3`
+    OpenApi,
+    OpenApiDocument(GroupVersion),
     Resource(Address),
     Unknown,
 }
@@ -63,6 +66,10 @@ impl Target {
             ["healthz", ..] => Target::Health(HealthPath::Healthz),
             ["livez", ..] => Target::Health(HealthPath::Livez),
             ["readyz", ..] => Target::Health(HealthPath::Readyz),
+            ["openapi", "v3"] => Target::OpenApi,
+            ["openapi", "v3", "api", version] => Target::OpenApiDocument(GroupVersion::new("", version)),
+            ["openapi", "v3", "apis", group, version] => Target::OpenApiDocument(GroupVersion::new(group, version)),
+            ["openapi", ..] => return Err(ApiError::no_such_path()),
             ["api"] => Target::Core,
             ["apis"] => Target::Groups,
             ["apis", group] => Target::Group((*group).to_string()),

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::definition::DEFINITIONS;
 use super::{Cluster, Part, Writer, admission, custom, identity};
 use crate::defaults;
 use crate::kind::Kind;
@@ -49,7 +50,11 @@ impl Cluster {
         if writer.dry_run {
             return Ok(Object::new(object));
         }
-        writing.put(&kind.resource, object)
+        let created = writing.put(&kind.resource, object)?;
+        if kind.resource == DEFINITIONS {
+            self.definition_stored(writing, &created);
+        }
+        Ok(created)
     }
 }
 

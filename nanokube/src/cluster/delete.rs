@@ -6,10 +6,12 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use super::definition::DEFINITIONS;
 use super::{Cluster, DeleteOptions, Deleted, Propagation, Writer};
 use crate::kind::Kind;
 use crate::object::{self, Object};
 use crate::status::ApiError;
+use crate::store::Writing;
 
 const PROTECTED_NAMESPACES: [&str; 3] = ["default", "kube-system", "kube-public"];
 
@@ -38,12 +40,21 @@ impl Cluster {
             if writer.dry_run {
                 return Ok(Deleted::Gone(current));
             }
-            return writing.remove(resource, &marked).map(Deleted::Gone);
+            return self.remove(&mut writing, &kind, &marked).map(Deleted::Gone);
         }
         if marked == *current || writer.dry_run {
             return Ok(Deleted::Lingering(Object::new(marked)));
         }
         writing.put(resource, marked).map(Deleted::Lingering)
+    }
+
+    /// Takes an object out of the store, and with it what only lives through it.
+    pub(super) fn remove(&self, writing: &mut Writing<'_>, kind: &Kind, last: &Value) -> Result<Object, ApiError> {
+        let removed = writing.remove(&kind.resource, last)?;
+        if kind.resource == DEFINITIONS {
+            self.definition_removed(writing, &removed);
+        }
+        Ok(removed)
     }
 }
 

@@ -6,6 +6,7 @@
 
 use serde_json::{Value, json};
 
+use super::definition::DEFINITIONS;
 use super::vet::{self, Source};
 use super::{Cluster, Part, Patch, Writer, admission, create};
 use crate::kind::{GroupVersion, Kind, convert};
@@ -151,9 +152,13 @@ impl Cluster {
             return Ok(Object::new(new));
         }
         if super::delete::is_finished(&new) {
-            return writing.remove(&kind.resource, &new);
+            return self.remove(writing, kind, &new);
         }
-        writing.put(&kind.resource, new)
+        let stored = writing.put(&kind.resource, new)?;
+        if kind.resource == DEFINITIONS && part == Part::Object {
+            self.definition_stored(writing, &stored);
+        }
+        Ok(stored)
     }
 }
 

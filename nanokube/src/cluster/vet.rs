@@ -32,22 +32,21 @@ pub(crate) fn check(
         let message = format!("{} in version {:?} cannot be handled as a {}: {why}", kind.kind, view.version, kind.kind);
         ApiError::bad_request(message)
     };
-    if !kind.is_custom()
-        && let Some(why) = validation::type_error(&api_version, &kind.kind, sent)
-    {
-        return Err(unreadable(&why));
+    let text = sent.to_string();
+    let json = match source {
+        Source::Body(body) if is_json(body) => body,
+        _ => text.as_bytes(),
+    };
+    let found = validation::inspect(&api_version, &kind.kind, json);
+    if let Some(why) = &found.type_error {
+        return Err(unreadable(why));
     }
     if writer.field_validation == FieldValidation::Ignore {
         return Ok(());
     }
-    let mut mistakes = match source {
-        Source::Body(body) if is_json(body) => validation::duplicate_fields(body),
-        _ => Vec::new(),
-    };
+    let mut mistakes = found.strict;
     if kind.is_custom() {
         mistakes.extend(super::custom::unknown_fields(kind, view, sent));
-    } else {
-        mistakes.extend(validation::unknown_fields(&api_version, &kind.kind, sent));
     }
     if mistakes.is_empty() {
         return Ok(());

@@ -9,6 +9,7 @@ const ALL: &[&str] = &["create", "delete", "deletecollection", "get", "list", "p
 const NO_COLLECTION: &[&str] = &["create", "delete", "get", "list", "patch", "update", "watch"];
 const CREATE: &[&str] = &["create"];
 const GET: &[&str] = &["get"];
+const GET_LIST: &[&str] = &["get", "list"];
 const UPDATE: &[&str] = &["update"];
 const GET_PATCH_UPDATE: &[&str] = &["get", "patch", "update"];
 const CREATE_GET: &[&str] = &["create", "get"];
@@ -83,6 +84,8 @@ const STORAGE: Row = Row { served: &[("storage.k8s.io", "v1")], namespaced: fals
 const ACCESS: Row =
     Row { served: &[("authorization.k8s.io", "v1")], namespaced: false, verbs: CREATE, habits: TRANSIENT, ..ROW };
 const AUTHENTICATION: Row = Row { served: &[("authentication.k8s.io", "v1")], ..ACCESS };
+
+const METRICS: Row = Row { served: &[("metrics.k8s.io", "v1beta1")], verbs: GET_LIST, ..ROW };
 
 const fn sub(name: &'static str, kind: &'static str, verbs: &'static [&'static str]) -> Subresource {
     Subresource { name, group: "", version: "", kind, verbs }
@@ -381,4 +384,6 @@ pub const BUILT_IN: &[Row] = &[
         habits: GENERATION,
         ..ROW
     },
+    Row { plural: "nodes", singular: "node", kind: "NodeMetrics", namespaced: false, ..METRICS },
+    Row { plural: "pods", singular: "pod", kind: "PodMetrics", ..METRICS },
 ];

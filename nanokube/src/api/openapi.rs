@@ -1,0 +1,35 @@
+//! `/openapi/v3`: the index and its documents. A document asked for by its hash never changes, so clients may keep it.
+
+use http::Response;
+use http::header::{CACHE_CONTROL, ETAG, EXPIRES, HeaderValue, IF_NONE_MATCH, VARY};
+
+use super::{Api, Body, Call, reply};
+use crate::kind::GroupVersion;
+use crate::status::ApiError;
+
+/// A year ahead of any client's clock that matters.
+const FAR_FUTURE: &str = "Fri, 31 Dec 2100 23:59:59 GMT";
+
+pub(crate) fn index(api: &Api) -> Response<Body> {
+    reply::json(200, &api.openapi.index(&api.cluster.kinds()))
+}
+
+pub(crate) fn document(api: &Api, call: &Call, version: &GroupVersion) -> Result<Response<Body>, ApiError> {
+    let document = api.openapi.document(&api.cluster.kinds(), version).ok_or_else(ApiError::no_such_path)?;
+    let etag = format!("\"{}\"", document.hash);
+    let mut response = if call.header(IF_NONE_MATCH) == etag {
+        reply::json_bytes(304, "")
+    } else {
+        reply::json_bytes(200, document.body.clone())
+    };
+    let headers = response.headers_mut();
+    headers.insert(VARY, HeaderValue::from_static("Accept"));
+    if let Ok(etag) = HeaderValue::from_str(&etag) {
+        headers.insert(ETAG, etag);
+    }
+    if call.query.get("hash").eq_ignore_ascii_case(&document.hash) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
+        headers.insert(EXPIRES, HeaderValue::from_static(FAR_FUTURE));
+    }
+    Ok(response)
+}
