@@ -14,6 +14,7 @@ pub mod daemon;
 pub mod defaults;
 pub mod image;
 pub mod instance;
+pub mod metrics;
 pub mod node;
 pub mod kind;
 pub mod managed;
