@@ -3,6 +3,8 @@
 //! Everything here is a by-product of deciding, not a second opinion: the counts are the ones that were multiplied, the
 //! limits are the ones that were applied. The counterfactuals run the same code with one stage left out.
 
+mod render;
+
 use std::sync::Arc;
 
 use crate::replicas::ErrorClass;
@@ -30,7 +32,8 @@ pub struct Explanation {
     pub bound: Option<Bound>,
     pub write: Write,
     pub without: Option<Without>,
-    /// The error of the pass, if there is one.
+    /// What failed beside metrics and the write of the scale: reading the scale, the selector, listing pods, writing the
+    /// status.
     pub error: Option<String>,
 }
 

@@ -28,6 +28,7 @@ pub mod spec;
 pub mod status;
 pub mod time;
 pub mod validate;
+pub mod whatif;
 
 mod classify;
 mod metric;

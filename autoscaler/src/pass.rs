@@ -268,7 +268,6 @@ impl Pass {
                 }
             }
         }
-        draft.explanation.error.clone_from(&error);
         let labels = Labels { action, error: error_kind, metrics: draft.metric_labels };
         Conclusion {
             status: (draft.status != stored).then_some(draft.status),
@@ -352,6 +351,7 @@ impl Draft {
         self.events.push(Event::warning("FailedGetScale", text.into()));
         let message = format!("the HPA controller was unable to get the target's current scale: {text}");
         self.set(ABLE_TO_SCALE, ConditionStatus::False, "FailedGetScale", message);
+        self.explanation.error = Some(error.clone());
         Pass { error: Some(error), error_kind: kind, status_error_counts: false, ..self.ready(hpa.status) }
     }
 
@@ -418,6 +418,9 @@ impl Draft {
         self.set_status(current, hpa.status.desired_replicas);
         self.explanation.applied = current;
         self.explanation.course = Course::NotComputed;
+        if self.explanation.metrics.is_empty() {
+            self.explanation.error = Some(error.into());
+        }
         let event = Event::warning("FailedComputeMetricsReplicas", error.into());
         let reference = self.reference();
         let error =

@@ -37,15 +37,15 @@ pub fn spec(spec: &Spec, old: Option<&Spec>, gates: &Gates) -> Errors {
         errors.push(FieldError::invalid("spec.minReplicas".into(), min, &detail));
     }
     let max = spec.max_replicas;
+    if max == 0 {
+        errors.push(FieldError::required("spec.maxReplicas".into(), "must be set and greater than 0"));
+    }
     let mut max_error = |detail: &str| errors.push(FieldError::invalid("spec.maxReplicas".into(), max, detail));
     if max < 0 {
         max_error("must be greater than or equal to 1");
     }
     if spec.min_replicas.is_some_and(|min| max < min) {
         max_error("must be greater than or equal to `minReplicas`");
-    }
-    if max == 0 {
-        errors.push(FieldError::required("spec.maxReplicas".into(), "must be set and greater than 0"));
     }
     let target = &spec.scale_target_ref;
     let rule = match old.map(|old| &old.scale_target_ref) {

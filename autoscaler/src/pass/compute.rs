@@ -222,7 +222,9 @@ fn normalized(mut draft: Draft, hpa: &Hpa<'_>, config: &Config, current: i32, de
     let input = Input { spec: hpa.spec, history: &draft.history, config, now: draft.now, current, desired };
     let Normalized { mut replicas, able, limit, slot, stabilization, rate, bound } =
         normalize::normalize(&input, Stages::ALL);
-    let without = counterfactual::without(&input, &draft.explanation.metrics);
+    let min = hpa.spec.min();
+    let raised = |replicas| if raised_from_zero(current, replicas, min, config, hpa) { min } else { replicas };
+    let without = counterfactual::without(&input, &draft.explanation.metrics, raised);
     draft.explanation.course = Course::Computed;
     draft.explanation.recommended = Some(desired);
     draft.explanation.stabilization = stabilization;
@@ -231,8 +233,7 @@ fn normalized(mut draft: Draft, hpa: &Hpa<'_>, config: &Config, current: i32, de
     draft.explanation.without = Some(without);
     draft.history.recommend(slot, Recommendation { replicas: desired, at: draft.now });
     draft.normalization_conditions(able, limit);
-    let min = hpa.spec.min();
-    if raised_from_zero(current, replicas, min, config, hpa) {
+    if raised(replicas) != replicas {
         draft.explanation.bound = Some(Bound { from: replicas, to: min, kind: BoundKind::Min });
         replicas = min;
         if reason.is_empty() {
@@ -243,7 +244,7 @@ fn normalized(mut draft: Draft, hpa: &Hpa<'_>, config: &Config, current: i32, de
 }
 
 /// With `behavior` an unchanged zero is not raised to the minimum; this does it.
-pub(super) fn raised_from_zero(current: i32, replicas: i32, min: i32, config: &Config, hpa: &Hpa<'_>) -> bool {
+fn raised_from_zero(current: i32, replicas: i32, min: i32, config: &Config, hpa: &Hpa<'_>) -> bool {
     current == 0 && min != 0 && replicas < min && wakes_from_zero(hpa, config)
 }
 
