@@ -38,3 +38,27 @@ fn the_full_set_of_recorded_decisions_is_identical() {
         None => println!("skipped: no recordings beside the repository; set SWELL_VECTORS to their folder"),
     }
 }
+
+/// Chosen by `examples/sample_recordings.rs`.
+#[test]
+fn the_sample_of_recorded_decisions_is_identical() {
+    check(&Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata"));
+}
+
+#[test]
+fn a_recording_that_differs_is_shown_side_by_side() {
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/calc.jsonl");
+    let text = std::fs::read_to_string(sample).expect("UTF-8");
+    let line = text.lines().find(|l| l.contains("\"error\":null")).expect("a calculation that worked");
+    let changed = line.replacen("\"replicas\":", "\"replicas\":7", 1);
+    assert_ne!(line, changed);
+    let report = conformance::replay("changed.jsonl", &format!("{line}\n{changed}\nnot JSON\n"));
+    assert_eq!((report.identical(), report.total(), report.is_perfect()), (1, 3, false));
+    let words = report.to_string();
+    assert!(words.starts_with("changed.jsonl: 1 of 3 identical (33.33 %)\n"), "{words}");
+    assert!(
+        words.lines().any(|l| l.starts_with("  !") && l.contains("\"replicas\": 7") && l.contains(" | ")),
+        "{words}"
+    );
+    assert!(words.contains("line 3  not JSON: "), "{words}");
+}
