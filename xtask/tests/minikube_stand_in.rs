@@ -111,8 +111,7 @@ fn a_failed_start_says_its_reason_and_code_in_text_and_as_an_event() {
     ] {
         minikube.check(scenario, &format!("start -p lab {flags}"), code, "", &format!("X Exiting due to {name}: "));
         let said = minikube.run(scenario, &format!("start -p lab {flags} -o json"));
-        let events = said.out.lines().map(|line| serde_json::from_str::<Value>(line).expect("an event"));
-        let last = events.last().expect("an event");
+        let last: Value = serde_json::from_str(said.out.lines().last().expect("a line")).expect("an event");
         assert_eq!(last["type"], "io.k8s.sigs.minikube.error", "{scenario} {flags}");
         assert_eq!((&last["data"]["name"], &last["data"]["exitcode"]), (&json!(name), &json!(code.to_string())));
         assert_eq!(minikube.run("", "status -p lab").code, 85, "nothing half-made is left");

@@ -95,10 +95,9 @@ pub(crate) fn is_known_controller_flag(key: &str) -> bool {
 }
 
 pub(crate) fn kubeconfig_path() -> Result<PathBuf> {
-    if let Some(paths) = std::env::var_os("KUBECONFIG").filter(|paths| !paths.is_empty()) {
-        if let Some(first) = std::env::split_paths(&paths).next() {
-            return Ok(first);
-        }
+    let listed = std::env::var_os("KUBECONFIG").filter(|paths| !paths.is_empty());
+    if let Some(first) = listed.and_then(|paths| std::env::split_paths(&paths).next()) {
+        return Ok(first);
     }
     Ok(PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?).join(".kube/config"))
 }

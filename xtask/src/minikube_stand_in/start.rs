@@ -13,6 +13,47 @@ const COMPONENTS: [&str; 7] = ["kubelet", "kubeadm", "apiserver", "controller-ma
 const MEMORY_MIB_MIN: u64 = 1800;
 const MEMORY_MIB_DEFAULT: u64 = 3072;
 
+/// Scenario, exit code, reason, message, advice: what stops a start before anything is made.
+const FAILURES: [(&str, u8, &str, &str, &str); 6] = [
+    (
+        "docker-missing",
+        65,
+        "PROVIDER_DOCKER_NOT_FOUND",
+        "The 'docker' provider was not found: exec: \"docker\": executable file not found in $PATH",
+        "Install Docker",
+    ),
+    (
+        "docker-down",
+        63,
+        "PROVIDER_DOCKER_NOT_RUNNING",
+        "\"docker version --format <no value>-<no value>:<no value>\" exit status 1: Cannot connect to the Docker \
+         daemon at unix:///var/run/docker.sock. Is the docker daemon running?",
+        "Start the Docker service",
+    ),
+    (
+        "docker-denied",
+        69,
+        "PROVIDER_DOCKER_NEWGRP",
+        "\"docker version\" exit status 1: dial unix /var/run/docker.sock: connect: permission denied",
+        "Add your user to the 'docker' group: 'sudo usermod -aG docker $USER && newgrp docker'",
+    ),
+    (
+        "no-driver",
+        55,
+        "DRV_NOT_DETECTED",
+        "No possible driver was detected. Try specifying --driver, or see https://minikube.sigs.k8s.io/docs/start/",
+        "",
+    ),
+    ("as-root", 57, "DRV_AS_ROOT", "The \"docker\" driver should not be used with root privileges.", ""),
+    (
+        "virtualization-off",
+        38,
+        "HOST_VIRT_UNAVAILABLE",
+        "Failed to start host: This computer doesn't have VT-X/AMD-v enabled",
+        "Enable virtualization in the firmware, or use another driver: --driver=docker",
+    ),
+];
+
 pub(crate) fn run(mut call: Call) -> Result<u8> {
     check_usage(&call)?;
     let name = call.given.profile().to_owned();
@@ -120,78 +161,23 @@ fn check_driver(call: &Call, before: Option<&Profile>) -> Result<()> {
         return Err(Fatal::new(56, "DRV_UNSUPPORTED_OS", message, "").into());
     }
     let name = call.given.profile();
-    if let (Some(before), Some(driver)) = (before, given) {
-        if before.driver != driver {
-            let message = format!(
-                "The existing \"{name}\" cluster was created using the \"{}\" driver, which is incompatible with \
+    if let (Some(before), Some(driver)) = (before, given)
+        && before.driver != driver
+    {
+        let message = format!(
+            "The existing \"{name}\" cluster was created using the \"{}\" driver, which is incompatible with \
                  requested \"{driver}\" driver.",
-                before.driver
-            );
-            let advice = format!("Delete the existing '{name}' cluster using: 'minikube delete -p {name}'");
-            return Err(Fatal::new(81, "GUEST_DRIVER_MISMATCH", message, advice).into());
-        }
+            before.driver
+        );
+        let advice = format!("Delete the existing '{name}' cluster using: 'minikube delete -p {name}'");
+        return Err(Fatal::new(81, "GUEST_DRIVER_MISMATCH", message, advice).into());
     }
-    let failures = [
-        (
-            "docker-missing",
-            Fatal::new(
-                65,
-                "PROVIDER_DOCKER_NOT_FOUND",
-                "The 'docker' provider was not found: exec: \"docker\": executable file not found in $PATH",
-                "Install Docker",
-            ),
-        ),
-        (
-            "docker-down",
-            Fatal::new(
-                63,
-                "PROVIDER_DOCKER_NOT_RUNNING",
-                "\"docker version --format <no value>-<no value>:<no value>\" exit status 1: Cannot connect to the \
-                 Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?",
-                "Start the Docker service",
-            ),
-        ),
-        (
-            "docker-denied",
-            Fatal::new(
-                69,
-                "PROVIDER_DOCKER_NEWGRP",
-                "\"docker version\" exit status 1: dial unix /var/run/docker.sock: connect: permission denied",
-                "Add your user to the 'docker' group: 'sudo usermod -aG docker $USER && newgrp docker'",
-            ),
-        ),
-        (
-            "no-driver",
-            Fatal::new(
-                55,
-                "DRV_NOT_DETECTED",
-                "No possible driver was detected. Try specifying --driver, or see \
-                 https://minikube.sigs.k8s.io/docs/start/",
-                "",
-            ),
-        ),
-        (
-            "as-root",
-            Fatal::new(57, "DRV_AS_ROOT", "The \"docker\" driver should not be used with root privileges.", ""),
-        ),
-        (
-            "virtualization-off",
-            Fatal::new(
-                38,
-                "HOST_VIRT_UNAVAILABLE",
-                "Failed to start host: This computer doesn't have VT-X/AMD-v enabled",
-                "Enable virtualization in the firmware, or use another driver: --driver=docker",
-            ),
-        ),
-    ];
-    match failures.into_iter().find(|(name, _)| scenario.has(name)) {
-        Some((_, fatal)) => Err(fatal.into()),
-        None => {
-            let how = if before.is_some() { "existing profile" } else { "user configuration" };
-            call.speech.step(1, &format!("Using the {} driver based on {how}", given.unwrap_or("docker")));
-            Ok(())
-        }
+    if let Some((_, exit, name, message, advice)) = FAILURES.iter().find(|(name, ..)| scenario.has(name)) {
+        return Err(Fatal::new(*exit, name, *message, *advice).into());
     }
+    let how = if before.is_some() { "existing profile" } else { "user configuration" };
+    call.speech.step(1, &format!("Using the {} driver based on {how}", given.unwrap_or("docker")));
+    Ok(())
 }
 
 fn created(call: &Call) -> Result<Profile> {
@@ -223,22 +209,14 @@ fn resumed(call: &Call, mut profile: Profile) -> Result<Profile> {
     let (driver, doing) =
         (&profile.driver, if profile.is_running { "Updating the running" } else { "Restarting existing" });
     call.speech.step(8, &format!("{doing} {driver} container for \"{name}\" ..."));
-    let fixed = [
-        (
-            "memory",
-            "memory size",
-            call.given.value("memory").map(memory_mib).transpose()?.map(|mib| mib.to_string()),
-            profile.memory_mib.to_string(),
-        ),
-        ("cpus", "CPUs", call.given.value("cpus").map(str::to_owned), profile.cpus.clone()),
+    let asked_mib = call.given.value("memory").map(memory_mib).transpose()?;
+    let changes = [
+        ("memory size", asked_mib.is_some_and(|asked| asked != profile.memory_mib)),
+        ("CPUs", call.given.value("cpus").is_some_and(|asked| asked != profile.cpus)),
     ];
-    for (_, what, asked, have) in fixed {
-        if asked.is_some_and(|asked| asked != have) {
-            let message = format!(
-                "You cannot change the {what} for an existing minikube cluster. Please first delete the cluster."
-            );
-            call.speech.warning(&message);
-        }
+    for (what, _) in changes.iter().filter(|(_, is_asked)| *is_asked) {
+        let remedy = "Please first delete the cluster.";
+        call.speech.warning(&format!("You cannot change the {what} for an existing minikube cluster. {remedy}"));
     }
     let extra_config = call.given.list("extra-config");
     if !extra_config.is_empty() {
