@@ -17,7 +17,7 @@ use crate::problem;
 use crate::workload::{MANAGED_BY, MANAGER};
 
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Applied {
+pub(crate) struct Applied {
     pub changed: Vec<String>,
     pub unchanged: usize,
     pub pruned: Vec<String>,
@@ -35,7 +35,7 @@ const PRUNED: [(&str, &str, &str); 7] = [
     ("networking.k8s.io", "v1", "NetworkPolicy"),
 ];
 
-pub async fn apply(client: &Client, objects: &[Value], namespace: &str) -> Result<Applied> {
+pub(crate) async fn apply(client: &Client, objects: &[Value], namespace: &str) -> Result<Applied> {
     let mut applied = Applied::default();
     let mut kinds = Kinds::new(client);
     let mut ordered: Vec<&Value> = objects.iter().collect();
@@ -58,12 +58,12 @@ pub async fn apply(client: &Client, objects: &[Value], namespace: &str) -> Resul
 }
 
 /// Deletes all that carries the lab's label in the namespace; what is gone already is fine.
-pub async fn remove_labelled(client: &Client, namespace: &str) -> Result<Vec<String>> {
+pub(crate) async fn remove_labelled(client: &Client, namespace: &str) -> Result<Vec<String>> {
     prune(client, &[], namespace).await
 }
 
 /// Deletes a namespace and waits until it is gone. A namespace that hangs is named with what holds it.
-pub async fn remove_namespace(client: &Client, name: &str) -> Result<bool> {
+pub(crate) async fn remove_namespace(client: &Client, name: &str) -> Result<bool> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     if namespaces.get_opt(name).await?.is_none() {
         return Ok(false);

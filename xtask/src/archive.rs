@@ -12,7 +12,7 @@ const MANIFEST: &str = "manifest.json";
 const MANIFEST_MAX_BYTES: u64 = 1 << 20;
 
 /// The first tag of a docker-archive.
-pub fn reference_of(archive: &Path) -> Result<String> {
+pub(crate) fn reference_of(archive: &Path) -> Result<String> {
     let file = File::open(archive)?;
     let mut tar = tar::Archive::new(file);
     for entry in tar.entries().with_context(|| format!("{} is no tar archive", archive.display()))? {

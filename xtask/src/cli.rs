@@ -23,7 +23,7 @@ Exit codes: 0 done, 1 failed, 2 an expectation was not met, 3 the generator was 
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version, about = "Swell: an autoscaling lab for Kubernetes")]
 #[command(after_help = EXAMPLES, disable_help_subcommand = true, subcommand_required = true, arg_required_else_help = true)]
-pub struct Cli {
+pub(crate) struct Cli {
     #[command(flatten)]
     pub global: GlobalArgs,
     #[command(subcommand)]
@@ -31,7 +31,7 @@ pub struct Cli {
 }
 
 #[derive(Args)]
-pub struct GlobalArgs {
+pub(crate) struct GlobalArgs {
     /// Which session: several can live side by side
     #[arg(long, global = true, value_name = "NAME", env = "SWELL_PROFILE", default_value = DEFAULT_PROFILE)]
     pub profile: String,
@@ -44,7 +44,7 @@ pub struct GlobalArgs {
 }
 
 impl GlobalArgs {
-    pub fn verbosity(&self) -> Verbosity {
+    pub(crate) fn verbosity(&self) -> Verbosity {
         match (self.quiet, self.verbose) {
             (true, _) => Verbosity::Quiet,
             (_, true) => Verbosity::Verbose,
@@ -54,7 +54,7 @@ impl GlobalArgs {
 }
 
 #[derive(Subcommand)]
-pub enum Verb {
+pub(crate) enum Verb {
     /// Cluster, image, manifests, and wait until the autoscaler sees the service; again: does nothing
     Setup(SetupArgs),
     /// Put a scenario's load on the service, record what happens, report
@@ -79,7 +79,7 @@ pub enum Verb {
     Doctor(DoctorArgs),
     /// Why the autoscaler did (not) scale: live, or without a cluster with -f
     Explain(ExplainArgs),
-    /// Compare this lab with Kubernetes: recorded decisions, API exchanges
+    /// Compare this lab with what was recorded of Kubernetes
     #[command(subcommand)]
     Conformance(ConformanceVerb),
     /// Pack the lab's container images, without a container engine
@@ -91,7 +91,7 @@ pub enum Verb {
 }
 
 #[derive(Args, Clone)]
-pub struct SetupArgs {
+pub(crate) struct SetupArgs {
     /// auto | embedded | minikube | context[=NAME]; auto: Minikube if installed, else embedded
     #[arg(long, default_value = "auto", value_name = "WHERE")]
     pub cluster: String,
@@ -124,7 +124,7 @@ pub struct SetupArgs {
 }
 
 #[derive(Args, Clone)]
-pub struct ImageArgs {
+pub(crate) struct ImageArgs {
     /// Pack the binaries as they are built for this machine, with the libraries that they load
     #[arg(long)]
     pub dynamic: bool,
@@ -134,7 +134,7 @@ pub struct ImageArgs {
 }
 
 #[derive(Args, Clone, Default)]
-pub struct LoadArgs {
+pub(crate) struct LoadArgs {
     /// A name of scenarios/, or a file; without one and without flags: demo
     pub scenario: Option<String>,
     /// Requests per second, open loop
@@ -161,7 +161,7 @@ pub struct LoadArgs {
 }
 
 #[derive(Args)]
-pub struct WatchArgs {
+pub(crate) struct WatchArgs {
     /// One JSON object a line, for programs
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
@@ -171,7 +171,7 @@ pub struct WatchArgs {
 }
 
 #[derive(Args)]
-pub struct ForwardArgs {
+pub(crate) struct ForwardArgs {
     /// Local port; 0 takes a free one
     #[arg(long, default_value = "8080", value_name = "PORT")]
     pub port: String,
@@ -181,7 +181,7 @@ pub struct ForwardArgs {
 }
 
 #[derive(Args)]
-pub struct LogsArgs {
+pub(crate) struct LogsArgs {
     /// Keep following, pods that come later included
     #[arg(short, long)]
     pub follow: bool,
@@ -194,19 +194,19 @@ pub struct LogsArgs {
 }
 
 #[derive(Args)]
-pub struct OutputArgs {
+pub(crate) struct OutputArgs {
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Output {
+pub(crate) enum Output {
     Text,
     Json,
 }
 
 #[derive(Args)]
-pub struct ReportArgs {
+pub(crate) struct ReportArgs {
     /// A run of `cargo xtask runs`, or its directory; without one: the latest
     pub run: Option<String>,
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
@@ -217,14 +217,14 @@ pub struct ReportArgs {
 }
 
 #[derive(Args)]
-pub struct TeardownArgs {
+pub(crate) struct TeardownArgs {
     /// Keep the cluster, remove only what was deployed to it
     #[arg(long)]
     pub keep_cluster: bool,
 }
 
 #[derive(Args)]
-pub struct DemoArgs {
+pub(crate) struct DemoArgs {
     /// auto | embedded | minikube | context[=NAME]
     #[arg(long, default_value = "embedded", value_name = "WHERE")]
     pub cluster: String,
@@ -237,7 +237,7 @@ pub struct DemoArgs {
 }
 
 #[derive(Args)]
-pub struct DoctorArgs {
+pub(crate) struct DoctorArgs {
     /// Mend what can be mended without asking
     #[arg(long)]
     pub fix: bool,
@@ -246,7 +246,7 @@ pub struct DoctorArgs {
 }
 
 #[derive(Args)]
-pub struct ExplainArgs {
+pub(crate) struct ExplainArgs {
     /// One line a decision, as they are made
     #[arg(long, conflicts_with = "file")]
     pub follow: bool,
@@ -265,18 +265,16 @@ pub struct ExplainArgs {
 }
 
 #[derive(Subcommand)]
-pub enum ConformanceVerb {
+pub(crate) enum ConformanceVerb {
     /// Replay recorded decisions of the real controller
     Hpa {
         /// Files of recorded decisions; without one: those of $SWELL_VECTORS, else the sample in autoscaler/testdata
         files: Vec<PathBuf>,
     },
-    /// Replay recorded API exchanges
-    Api,
 }
 
 #[derive(Args)]
-pub struct TestArgs {
+pub(crate) struct TestArgs {
     /// Also what takes long: the figures that the documents state
     #[arg(long)]
     pub long: bool,
@@ -286,20 +284,20 @@ pub struct TestArgs {
 }
 
 #[derive(Args)]
-pub struct CompletionsArgs {
+pub(crate) struct CompletionsArgs {
     #[arg(value_enum)]
     pub shell: CompletionShell,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-pub enum CompletionShell {
+pub(crate) enum CompletionShell {
     Bash,
     Zsh,
     Fish,
 }
 
 /// `90`, `90s`, `2m`, `500ms`, `1h`.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let number: f64 = number.parse().map_err(|_| format!("`{text}` is not a time like 90s or 2m"))?;

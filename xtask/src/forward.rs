@@ -22,7 +22,7 @@ const TRIES: usize = 3;
 /// How long a connection waits for the first ready pod.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub struct Forward {
+pub(crate) struct Forward {
     pub address: SocketAddr,
     listener: TcpListener,
     pods: Api<Pod>,
@@ -32,13 +32,19 @@ pub struct Forward {
 }
 
 /// Which pod a connection went to, or why it went to none.
-pub enum Dialed {
+pub(crate) enum Dialed {
     Pod { peer: SocketAddr, pod: String },
     Failed { peer: SocketAddr, why: String },
 }
 
 impl Forward {
-    pub async fn bind(client: &Client, namespace: &str, selector: &str, port: u16, at: SocketAddr) -> Result<Forward> {
+    pub(crate) async fn bind(
+        client: &Client,
+        namespace: &str,
+        selector: &str,
+        port: u16,
+        at: SocketAddr,
+    ) -> Result<Forward> {
         let listener = match TcpListener::bind(at).await {
             Ok(listener) => listener,
             Err(error) => {
@@ -57,7 +63,7 @@ impl Forward {
     }
 
     /// Serves until the listener fails; each connection is a task of its own.
-    pub async fn run(self, told: mpsc::UnboundedSender<Dialed>) -> Result<()> {
+    pub(crate) async fn run(self, told: mpsc::UnboundedSender<Dialed>) -> Result<()> {
         loop {
             let (stream, peer) = self.listener.accept().await.context("accepting a connection")?;
             let (pods, ready, next, told) = (self.pods.clone(), self.ready.clone(), self.next.clone(), told.clone());

@@ -16,7 +16,7 @@ use crate::problem;
 
 const COMPLAINTS_MAX: usize = 20;
 
-pub struct Generator {
+pub(crate) struct Generator {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
     complaints: Arc<Mutex<VecDeque<String>>>,
@@ -24,7 +24,7 @@ pub struct Generator {
 
 impl Generator {
     /// Runs the load of a scenario file against a URL.
-    pub fn spawn(binary: &Path, scenario: &Path, url: &str) -> Result<Generator> {
+    pub(crate) fn spawn(binary: &Path, scenario: &Path, url: &str) -> Result<Generator> {
         let mut child = Command::new(binary)
             .arg(url)
             .arg("--scenario")
@@ -55,12 +55,12 @@ impl Generator {
     }
 
     /// The next line of the stream; `None` when the generator has said everything.
-    pub async fn next_line(&mut self) -> Result<Option<String>> {
+    pub(crate) async fn next_line(&mut self) -> Result<Option<String>> {
         self.lines.next_line().await.context("reading from loadgen")
     }
 
     /// Asks it to end: it prints its summary and exits.
-    pub fn interrupt(&self) {
+    pub(crate) fn interrupt(&self) {
         let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);
         if let Some(pid) = pid {
             // It may have ended by itself just now.
@@ -68,11 +68,11 @@ impl Generator {
         }
     }
 
-    pub async fn wait(&mut self) -> Result<Option<i32>> {
+    pub(crate) async fn wait(&mut self) -> Result<Option<i32>> {
         Ok(self.child.wait().await?.code())
     }
 
-    pub fn complaints(&self) -> String {
+    pub(crate) fn complaints(&self) -> String {
         let kept = self.complaints.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         kept.iter().cloned().collect::<Vec<_>>().join("\n")
     }

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 const BODY_MAX: usize = 1 << 20;
 
 /// The status of a GET.
-pub async fn get(url: &str, limit: Duration) -> Result<u16> {
+pub(crate) async fn get(url: &str, limit: Duration) -> Result<u16> {
     tokio::time::timeout(limit, send(url)).await.map_err(|_| anyhow!("no answer within {} s", limit.as_secs()))?
 }
 

@@ -7,24 +7,24 @@ use crate::session::{self, Session};
 use crate::terminal::Terminal;
 use crate::workspace::Workspace;
 
-pub struct Lab<'t> {
+pub(crate) struct Lab<'t> {
     pub workspace: Workspace,
     pub terminal: &'t Terminal,
     pub profile: String,
 }
 
 impl<'t> Lab<'t> {
-    pub fn open(args: &GlobalArgs, terminal: &'t Terminal) -> Result<Lab<'t>> {
+    pub(crate) fn open(args: &GlobalArgs, terminal: &'t Terminal) -> Result<Lab<'t>> {
         session::check_profile_name(&args.profile)?;
         Ok(Lab { workspace: Workspace::locate()?, terminal, profile: args.profile.clone() })
     }
 
-    pub fn session(&self) -> Result<Session> {
+    pub(crate) fn session(&self) -> Result<Session> {
         Session::require(&self.workspace, &self.profile)
     }
 
     /// The command line of another verb for the same profile, to show or to advise.
-    pub fn command(&self, verb: &str) -> String {
+    pub(crate) fn command(&self, verb: &str) -> String {
         if self.profile == session::DEFAULT_PROFILE {
             format!("cargo xtask {verb}")
         } else {

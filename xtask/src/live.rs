@@ -9,18 +9,18 @@ use crate::terminal::{Ink, Terminal};
 /// Without a person at the terminal, and as a history for one: a line each so many seconds.
 const EVERY_S: i64 = 5;
 
-pub struct Live<'t> {
+pub(crate) struct Live<'t> {
     terminal: &'t Terminal,
     last_printed_s: i64,
     last_replicas: Option<i32>,
 }
 
 impl<'t> Live<'t> {
-    pub fn new(terminal: &'t Terminal) -> Live<'t> {
+    pub(crate) fn new(terminal: &'t Terminal) -> Live<'t> {
         Live { terminal, last_printed_s: i64::MIN, last_replicas: None }
     }
 
-    pub fn interval(&mut self, interval: &Interval, scene: &Scene) {
+    pub(crate) fn interval(&mut self, interval: &Interval, scene: &Scene) {
         let requests = &interval.requests;
         let p99 = histogram::decode(&interval.response_us).ok().filter(|response| !response.is_empty());
         let p99 =
@@ -36,7 +36,7 @@ impl<'t> Live<'t> {
     }
 
     /// While nothing is sent any more: the way back.
-    pub fn settling(&mut self, t_s: i64, scene: &Scene) {
+    pub(crate) fn settling(&mut self, t_s: i64, scene: &Scene) {
         self.show(t_s, &format!("no load                           {}", scene.line()), scene);
     }
 

@@ -5,6 +5,7 @@
 mod apply;
 mod archive;
 mod calibrate;
+mod checks;
 mod cli;
 mod cluster;
 mod cmd;
@@ -26,6 +27,8 @@ mod scenario;
 mod scene;
 mod session;
 mod terminal;
+#[cfg(test)]
+mod tidy;
 mod wait;
 mod workload;
 mod workspace;
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let profile = cli.global.profile.clone();
     let outcome = runtime.block_on(run(cli, &terminal));
     // Watches and port-forwards may still hold sockets; the process ends whether they are done or not.
     runtime.shutdown_background();
@@ -61,7 +65,7 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) if problem::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            terminal.problem(&problem::render(&error));
+            terminal.problem(&problem::render(&error, &profile));
             ExitCode::from(problem::exit_code(&error))
         }
     }
@@ -81,6 +85,9 @@ async fn run(cli: Cli, terminal: &terminal::Terminal) -> anyhow::Result<u8> {
         Verb::Teardown(args) => cmd::teardown::run(&lab, &args).await,
         Verb::Demo(args) => cmd::demo::run(&lab, &args).await,
         Verb::Image(args) => cmd::image::run(&lab, &args),
+        Verb::Doctor(args) => cmd::doctor::run(&lab, &args).await,
+        Verb::Test(args) => cmd::test::run(&lab, &args).await,
+        Verb::Conformance(verb) => cmd::conformance::run(&lab, &verb),
         Verb::Completions(args) => cmd::completions::run(&args),
         _ => Ok(0),
     }

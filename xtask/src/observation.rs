@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::pods;
 
-pub const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Entry {
+pub(crate) struct Entry {
     pub version: u32,
     pub t_unix_ms: i64,
     #[serde(flatten)]
@@ -25,7 +25,7 @@ pub struct Entry {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub enum Observation {
+pub(crate) enum Observation {
     Autoscaler {
         current: i32,
         desired: i32,
@@ -66,7 +66,7 @@ pub enum Observation {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Condition {
+pub(crate) struct Condition {
     #[serde(rename = "type")]
     pub kind: String,
     pub status: String,
@@ -75,12 +75,12 @@ pub struct Condition {
 }
 
 impl Entry {
-    pub fn now(seen: Observation) -> Entry {
+    pub(crate) fn now(seen: Observation) -> Entry {
         Entry { version: VERSION, t_unix_ms: jiff::Timestamp::now().as_millisecond(), seen }
     }
 }
 
-pub fn of_autoscaler(hpa: &HorizontalPodAutoscaler) -> Observation {
+pub(crate) fn of_autoscaler(hpa: &HorizontalPodAutoscaler) -> Observation {
     let status = hpa.status.clone().unwrap_or_default();
     let target = hpa.spec.metrics.iter().flatten().find_map(|m| m.resource.as_ref()?.target.average_utilization);
     let usage = status.current_metrics.iter().flatten().find_map(|m| m.resource.as_ref()?.current.average_utilization);
@@ -101,7 +101,7 @@ pub fn of_autoscaler(hpa: &HorizontalPodAutoscaler) -> Observation {
     }
 }
 
-pub fn of_deployment(deployment: &Deployment) -> Observation {
+pub(crate) fn of_deployment(deployment: &Deployment) -> Observation {
     let status = deployment.status.clone().unwrap_or_default();
     Observation::Deployment {
         replicas: deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1),
@@ -110,7 +110,7 @@ pub fn of_deployment(deployment: &Deployment) -> Observation {
     }
 }
 
-pub fn of_pod(pod: &Pod, gone: bool) -> Observation {
+pub(crate) fn of_pod(pod: &Pod, gone: bool) -> Observation {
     Observation::Pod {
         name: pods::name(pod),
         status: if gone { "Gone".to_owned() } else { pods::status_word(pod) },
@@ -120,7 +120,7 @@ pub fn of_pod(pod: &Pod, gone: bool) -> Observation {
     }
 }
 
-pub fn of_event(event: &Event) -> Observation {
+pub(crate) fn of_event(event: &Event) -> Observation {
     let regarding = &event.involved_object;
     let object = format!(
         "{}/{}",

@@ -20,7 +20,7 @@ use crate::workload::{Workload, milli_cpu};
 
 const USAGE_PERIOD: Duration = Duration::from_secs(1);
 
-pub fn observe(
+pub(crate) fn observe(
     client: &Client,
     workload: &Workload,
     selector: &str,
@@ -137,7 +137,11 @@ fn usage(client: &Client, workload: &Workload, selector: &str) -> BoxStream<'sta
 }
 
 /// CPU by pod from metrics.k8s.io, in thousandths of a core.
-pub async fn pod_usage(client: &Client, namespace: &str, selector: &str) -> Result<BTreeMap<String, i64>, kube::Error> {
+pub(crate) async fn pod_usage(
+    client: &Client,
+    namespace: &str,
+    selector: &str,
+) -> Result<BTreeMap<String, i64>, kube::Error> {
     let query: String = selector.chars().flat_map(percent_encoded).collect();
     let uri = format!("/apis/metrics.k8s.io/v1beta1/namespaces/{namespace}/pods?labelSelector={query}");
     let request = http::Request::get(uri).body(Vec::new()).map_err(kube::Error::HttpError)?;

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt;
 
 /// The STATUS column: the most telling of deletion, a container's reason, and the phase.
-pub fn status_word(pod: &Pod) -> String {
+pub(crate) fn status_word(pod: &Pod) -> String {
     if pod.metadata.deletion_timestamp.is_some() {
         return "Terminating".to_owned();
     }
@@ -14,24 +14,24 @@ pub fn status_word(pod: &Pod) -> String {
     waiting.or_else(terminated).or_else(phase).unwrap_or_else(|| "Unknown".to_owned())
 }
 
-pub fn is_ready(pod: &Pod) -> bool {
+pub(crate) fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref()).into_iter().flatten();
     pod.metadata.deletion_timestamp.is_none()
         && conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 /// Whether there is a log to read.
-pub fn has_started(pod: &Pod) -> bool {
+pub(crate) fn has_started(pod: &Pod) -> bool {
     containers(pod).any(|container| container.started == Some(true) || container.restart_count > 0)
         || containers(pod).any(|container| container.state.as_ref().is_some_and(|state| state.running.is_some()))
 }
 
-pub fn restarts(pod: &Pod) -> i32 {
+pub(crate) fn restarts(pod: &Pod) -> i32 {
     containers(pod).map(|container| container.restart_count).sum()
 }
 
 /// Why a pod will not come up by waiting, in a reason and the cluster's own message.
-pub fn trouble(pod: &Pod) -> Option<(String, String)> {
+pub(crate) fn trouble(pod: &Pod) -> Option<(String, String)> {
     const FATAL: [&str; 9] = [
         "CrashLoopBackOff",
         "ErrImagePull",
@@ -54,7 +54,7 @@ pub fn trouble(pod: &Pod) -> Option<(String, String)> {
     from_container.or_else(|| unschedulable(pod))
 }
 
-pub fn name(pod: &Pod) -> String {
+pub(crate) fn name(pod: &Pod) -> String {
     pod.name_any()
 }
 

@@ -6,18 +6,20 @@
 use std::fmt;
 use std::path::Path;
 
+use crate::session::DEFAULT_PROFILE;
+
 /// Wrong usage, as sysexits(3) and the other binaries of the lab have it.
-pub const EXIT_USAGE: u8 = 64;
+pub(crate) const EXIT_USAGE: u8 = 64;
 /// An expectation of the scenario was not met.
-pub const EXIT_EXPECTATION: u8 = 2;
+pub(crate) const EXIT_EXPECTATION: u8 = 2;
 /// The generator, not the service, was the limit: the figures say nothing.
-pub const EXIT_INVALID: u8 = 3;
+pub(crate) const EXIT_INVALID: u8 = 3;
 /// Ended by Ctrl-C, with whatever was recorded on disk.
-pub const EXIT_INTERRUPTED: u8 = 130;
+pub(crate) const EXIT_INTERRUPTED: u8 = 130;
 
 /// A failure in words: what is wrong, and the command that mends it.
 #[derive(Debug)]
-pub struct Problem {
+pub(crate) struct Problem {
     what: String,
     remedy: String,
     exit: u8,
@@ -41,8 +43,8 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
-/// The chain once, outermost first, then the remedy on a line of its own.
-pub fn render(error: &anyhow::Error) -> String {
+/// The chain once, outermost first, then the remedy on a line of its own, for the profile that was worked on.
+pub(crate) fn render(error: &anyhow::Error, profile: &str) -> String {
     let mut text = String::new();
     for cause in error.chain() {
         let cause = plain(cause);
@@ -54,16 +56,28 @@ pub fn render(error: &anyhow::Error) -> String {
         }
         text.push_str(&cause);
     }
-    let remedy = error.downcast_ref::<Problem>().map_or("cargo xtask doctor", |problem| &problem.remedy);
-    format!("{text}\n  try: {remedy}")
+    let remedy = error.downcast_ref::<Problem>().map_or("cargo xtask doctor", |problem| problem.remedy.as_str());
+    format!("{text}\n  try: {}", with_profile(remedy, profile))
+}
+
+/// A remedy for another profile than the default one has to name it.
+pub(crate) fn with_profile(remedy: &str, profile: &str) -> String {
+    let Some(rest) = remedy.strip_prefix("cargo xtask ").filter(|_| profile != DEFAULT_PROFILE) else {
+        return remedy.to_owned();
+    };
+    let verb = rest.split([' ', ';']).next().unwrap_or(rest);
+    if remedy.contains("--profile") || ["test", "runs", "conformance"].contains(&verb) {
+        return remedy.to_owned();
+    }
+    format!("cargo xtask {verb} --profile {profile}{}", &rest[verb.len()..])
 }
 
 /// The exit code that the innermost wording asks for; 1 where none does.
-pub fn exit_code(error: &anyhow::Error) -> u8 {
+pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     error.downcast_ref::<Problem>().map_or(1, |problem| problem.exit)
 }
 
-pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
     })
@@ -79,88 +93,88 @@ fn plain(cause: &(dyn std::error::Error + 'static)) -> String {
 
 // ---- where we are -------------------------------------------------------------------------------------------------
 
-pub fn not_in_workspace(dir: &Path) -> Problem {
+pub(crate) fn not_in_workspace(dir: &Path) -> Problem {
     Problem::new(format!("no Swell workspace at or above {}", dir.display()), "cd into the clone, then run it again")
 }
 
-pub fn bad_profile_name(name: &str) -> Problem {
+pub(crate) fn bad_profile_name(name: &str) -> Problem {
     Problem::usage(
         format!("profile name `{name}` is not usable: 1 to 40 of a-z 0-9 -, first a letter, not `runs` or `clusters`"),
         "cargo xtask setup --profile lab",
     )
 }
 
-pub fn unreadable(path: &Path) -> Problem {
+pub(crate) fn unreadable(path: &Path) -> Problem {
     Problem::new(format!("cannot read {}", path.display()), format!("ls -l {}", path.display()))
 }
 
-pub fn unwritable(path: &Path) -> Problem {
+pub(crate) fn unwritable(path: &Path) -> Problem {
     Problem::new(format!("cannot write {}", path.display()), format!("df -h {0}; ls -ld {0}", path.display()))
 }
 
 // ---- session ------------------------------------------------------------------------------------------------------
 
-pub fn no_session(profile: &str) -> Problem {
-    Problem::new(format!("profile `{profile}` has no session: nothing is set up"), with_profile("setup", profile))
+pub(crate) fn no_session(profile: &str) -> Problem {
+    Problem::new(format!("profile `{profile}` has no session: nothing is set up"), "cargo xtask setup")
 }
 
-pub fn setup_unfinished(profile: &str) -> Problem {
+pub(crate) fn setup_unfinished(profile: &str) -> Problem {
     Problem::new(
         format!("profile `{profile}` is only half set up: it was interrupted before anything was deployed"),
-        with_profile("setup", profile),
+        "cargo xtask setup",
     )
 }
 
-pub fn session_unreadable(path: &Path, profile: &str) -> Problem {
+pub(crate) fn session_unreadable(path: &Path) -> Problem {
     Problem::new(
         format!("{} is not a session that this version understands", path.display()),
-        format!("{} && {}", with_profile("teardown", profile), with_profile("setup", profile)),
+        "cargo xtask teardown   (then set up again)",
     )
 }
 
-pub fn session_elsewhere(profile: &str, has: &str, wants: &str) -> Problem {
+pub(crate) fn session_elsewhere(profile: &str, has: &str, wants: &str) -> Problem {
     Problem::new(
         format!("profile `{profile}` is set up on {has}, and {wants} was asked for"),
-        format!("{}   (or choose another --profile)", with_profile("teardown", profile)),
+        "cargo xtask teardown   (or choose another profile)",
     )
 }
 
 // ---- tools and binaries -------------------------------------------------------------------------------------------
 
-pub fn tool_missing(tool: &str, install: &str) -> Problem {
+pub(crate) fn tool_missing(tool: &str, install: &str) -> Problem {
     Problem::new(format!("`{tool}` is not installed, or not on PATH"), install)
 }
 
-pub fn build_failed(packages: &str) -> Problem {
+pub(crate) fn build_failed(packages: &str) -> Problem {
     Problem::new(
         format!("building {packages} failed; the compiler's messages are above"),
         format!("cargo build {}", packages.split(", ").map(|p| format!("-p {p}")).collect::<Vec<_>>().join(" ")),
     )
 }
 
-pub fn child_failed(what: &str, last_lines: &str, remedy: &str) -> Problem {
+pub(crate) fn child_failed(what: &str, last_lines: &str, remedy: &str) -> Problem {
     let detail = if last_lines.trim().is_empty() { String::new() } else { format!(": {}", last_lines.trim()) };
     Problem::new(format!("{what} failed{detail}"), remedy)
 }
 
 // ---- cluster ------------------------------------------------------------------------------------------------------
 
-pub fn unknown_cluster(text: &str) -> Problem {
+pub(crate) fn unknown_cluster(text: &str) -> Problem {
     Problem::usage(
         format!("unknown cluster `{text}`: it is one of auto, embedded, minikube, context, context=NAME"),
         "cargo xtask setup --cluster embedded",
     )
 }
 
-pub fn no_cluster(url: &str, profile: &str) -> Problem {
-    Problem::new(format!("no cluster answers at {url}"), with_profile("setup", profile))
+pub(crate) fn no_cluster(url: &str) -> Problem {
+    Problem::new(format!("no cluster answers at {url}"), "cargo xtask setup")
 }
 
-pub fn kubeconfig_unusable(path: &Path, remedy: &str) -> Problem {
+pub(crate) fn kubeconfig_unusable(path: &Path, remedy: &str) -> Problem {
     Problem::new(format!("the kubeconfig {} is not usable", path.display()), remedy)
 }
 
-pub fn no_such_context(name: &str, known: &[String]) -> Problem {
+pub(crate) fn no_such_context(name: &str, known: &[String]) -> Problem {
     let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
     Problem::usage(
         format!("no context `{name}` in the kubeconfig (there: {known})"),
@@ -168,50 +182,50 @@ pub fn no_such_context(name: &str, known: &[String]) -> Problem {
     )
 }
 
-pub fn context_not_local(name: &str, url: &str) -> Problem {
+pub(crate) fn context_not_local(name: &str, url: &str) -> Problem {
     Problem::new(
         format!("context `{name}` at {url} does not look like a cluster on this machine"),
         format!("cargo xtask setup --cluster context={name} --yes   (if you mean it)"),
     )
 }
 
-pub fn permissions_missing(missing: &[String], namespace: &str) -> Problem {
+pub(crate) fn permissions_missing(missing: &[String], namespace: &str) -> Problem {
     Problem::new(
         format!("this user may not, in namespace {namespace}: {}", missing.join("; ")),
         format!("kubectl auth can-i --list -n {namespace}   (then ask whoever runs the cluster for them)"),
     )
 }
 
-pub fn context_needs_image() -> Problem {
+pub(crate) fn context_needs_image() -> Problem {
     Problem::usage(
         "a cluster of a kubeconfig pulls its images: name one that it can pull",
         "cargo xtask setup --cluster context --image REGISTRY/swell-service:TAG",
     )
 }
 
-pub fn image_not_loaded(tag: &str, cluster: &str, detail: &str, remedy: &str) -> Problem {
+pub(crate) fn image_not_loaded(tag: &str, cluster: &str, detail: &str, remedy: &str) -> Problem {
     let detail = if detail.is_empty() { String::new() } else { format!(" ({detail})") };
     Problem::new(format!("{cluster} says that it loaded the image, but does not list {tag}{detail}"), remedy)
 }
 
-pub fn archive_unusable(path: &Path) -> Problem {
+pub(crate) fn archive_unusable(path: &Path) -> Problem {
     Problem::usage(format!("{} is not an image archive", path.display()), "docker save IMAGE -o image.tar")
 }
 
-pub fn no_static_libc(install: &str) -> Problem {
+pub(crate) fn no_static_libc(install: &str) -> Problem {
     Problem::new("this cluster's nodes need a static binary, and the libraries to link one are not installed", install)
 }
 
-pub fn minikube_start(id: &str, message: &str, advice: &str, remedy: &str) -> Problem {
+pub(crate) fn minikube_start(id: &str, message: &str, advice: &str, remedy: &str) -> Problem {
     let advice = if advice.is_empty() { String::new() } else { format!("; Minikube advises: {advice}") };
     Problem::new(format!("minikube start ended with {id}: {message}{advice}"), remedy)
 }
 
-pub fn minikube_state(profile: &str, state: &str, remedy: &str) -> Problem {
+pub(crate) fn minikube_state(profile: &str, state: &str, remedy: &str) -> Problem {
     Problem::new(format!("Minikube profile `{profile}` is not healthy: {state}"), remedy)
 }
 
-pub fn metrics_addon_absent(profile: &str) -> Problem {
+pub(crate) fn metrics_addon_absent(profile: &str) -> Problem {
     Problem::new(
         "the cluster has no metrics API (APIService v1beta1.metrics.k8s.io is missing)",
         format!("minikube addons enable metrics-server -p {profile}"),
@@ -220,130 +234,129 @@ pub fn metrics_addon_absent(profile: &str) -> Problem {
 
 // ---- manifests and the workload -----------------------------------------------------------------------------------
 
-pub fn unknown_environment(name: &str, known: &[String]) -> Problem {
+pub(crate) fn unknown_environment(name: &str, known: &[String]) -> Problem {
     Problem::usage(
         format!("no environment `{name}` under k8s/overlays (there: {})", known.join(", ")),
         format!("cargo xtask setup --env {}", known.first().map_or("dev", String::as_str)),
     )
 }
 
-pub fn manifests_broken(dir: &Path) -> Problem {
+pub(crate) fn manifests_broken(dir: &Path) -> Problem {
     Problem::new(
         format!("the manifests in {} cannot be rendered", dir.display()),
         format!("kubectl kustomize {}   (or mend the field named above)", dir.display()),
     )
 }
 
-pub fn manifests_lack(kind: &str) -> Problem {
+pub(crate) fn manifests_lack(kind: &str) -> Problem {
     Problem::new(
         format!("the manifests hold no {kind}: the lab needs a Deployment, a Service and a HorizontalPodAutoscaler"),
         "ls k8s/base",
     )
 }
 
-pub fn apply_refused(object: &str) -> Problem {
+pub(crate) fn apply_refused(object: &str) -> Problem {
     Problem::new(format!("the cluster refused {object}"), "cargo xtask doctor   (or mend the field named above)")
 }
 
-pub fn apply_conflict(object: &str) -> Problem {
+pub(crate) fn apply_conflict(object: &str) -> Problem {
     Problem::new(
         format!("{object} exists and belongs to someone else (it does not carry the lab's label)"),
         "cargo xtask setup --env dev --profile other   (or remove the object yourself)",
     )
 }
 
-pub fn pod_does_not_start(pod: &str, reason: &str, detail: &str) -> Problem {
+pub(crate) fn pod_does_not_start(pod: &str, reason: &str, detail: &str) -> Problem {
     let detail = if detail.trim().is_empty() { String::new() } else { format!(": {}", detail.trim()) };
     Problem::new(format!("pod {pod} does not start: {reason}{detail}"), "cargo xtask status")
 }
 
-pub fn waited_too_long(what: &str, seconds: u64, last: &str) -> Problem {
+pub(crate) fn waited_too_long(what: &str, seconds: u64, last: &str) -> Problem {
     let last = if last.is_empty() { String::new() } else { format!("; last seen: {last}") };
     Problem::new(format!("waited {seconds} s for {what}{last}"), "cargo xtask status")
 }
 
-pub fn no_ready_pod(namespace: &str) -> Problem {
+pub(crate) fn no_ready_pod(namespace: &str) -> Problem {
     Problem::new(format!("no ready pod of the service in namespace {namespace}"), "cargo xtask status")
 }
 
-pub fn service_unreachable(url: &str) -> Problem {
+pub(crate) fn service_unreachable(url: &str) -> Problem {
     Problem::new(format!("nothing answers at {url}"), "cargo xtask status   (or give --url)")
 }
 
-pub fn port_occupied(address: &str, holder: &str) -> Problem {
+pub(crate) fn port_occupied(address: &str, holder: &str) -> Problem {
     let holder = if holder.is_empty() { String::new() } else { format!(" by {holder}") };
     Problem::new(format!("{address} is in use{holder}"), "cargo xtask forward --port 0   (takes a free one)")
 }
 
-pub fn bad_port(text: &str) -> Problem {
+pub(crate) fn bad_port(text: &str) -> Problem {
     Problem::usage(format!("`{text}` is not a port (0 to 65535)"), "cargo xtask forward --port 8080")
 }
 
 // ---- scenarios, load and reports ----------------------------------------------------------------------------------
 
-pub fn no_scenario(name: &str, known: &[String]) -> Problem {
+pub(crate) fn no_scenario(name: &str, known: &[String]) -> Problem {
     Problem::usage(
         format!("no scenario `{name}` (there: {})", known.join(", ")),
         format!("cargo xtask load {}", known.first().map_or("demo", String::as_str)),
     )
 }
 
-pub fn scenario_broken(path: &Path) -> Problem {
+pub(crate) fn scenario_broken(path: &Path) -> Problem {
     Problem::usage(
         format!("the scenario {} is not valid", path.display()),
         format!("compare it with scenarios/demo.yaml, then: cargo xtask load {}", path.display()),
     )
 }
 
-pub fn bad_load_flags(why: &str) -> Problem {
+pub(crate) fn bad_load_flags(why: &str) -> Problem {
     Problem::usage(why, "cargo xtask load --help")
 }
 
-pub fn loadgen_failed(code: Option<i32>, last_lines: &str) -> Problem {
+pub(crate) fn loadgen_failed(code: Option<i32>, last_lines: &str) -> Problem {
     let code = code.map_or("a signal".to_owned(), |code| format!("exit code {code}"));
     let detail = if last_lines.trim().is_empty() { String::new() } else { format!(": {}", last_lines.trim()) };
     Problem::new(format!("loadgen could not run the load ({code}){detail}"), "cargo xtask doctor")
 }
 
-pub fn stream_broken(line: &str) -> Problem {
+pub(crate) fn stream_broken(line: &str) -> Problem {
     let line: String = line.chars().take(120).collect();
     Problem::new(format!("loadgen printed a line that is not of its protocol: {line}"), "cargo build -p loadgen")
 }
 
-pub fn no_runs(dir: &Path) -> Problem {
+pub(crate) fn no_runs(dir: &Path) -> Problem {
     Problem::new(format!("no run recorded under {}", dir.display()), "cargo xtask load demo")
 }
 
-pub fn no_such_run(id: &str) -> Problem {
+pub(crate) fn no_such_run(id: &str) -> Problem {
     Problem::usage(format!("no run `{id}`"), "cargo xtask runs")
 }
 
-pub fn run_incomplete(dir: &Path, file: &str) -> Problem {
+pub(crate) fn run_incomplete(dir: &Path, file: &str) -> Problem {
     Problem::new(
         format!("the run {} has no usable {file}: it ended before the load did", dir.display()),
         "cargo xtask load demo",
     )
 }
 
-pub fn interrupted() -> Problem {
+pub(crate) fn interrupted() -> Problem {
     Problem { exit: EXIT_INTERRUPTED, ..Problem::new("interrupted", "cargo xtask demo") }
 }
 
-pub fn processes_left(pids: &[i32]) -> Problem {
+pub(crate) fn processes_left(pids: &[i32]) -> Problem {
     let pids = pids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     Problem::new(format!("processes of the lab outlived the teardown: {pids}"), format!("kill {pids}"))
 }
 
-pub fn tests_failed(steps: &[String]) -> Problem {
-    Problem::new(format!("failed: {}", steps.join(", ")), "cargo xtask test -v   (the failing output is above)")
+pub(crate) fn no_vectors(variable: &str, sample: &str) -> Problem {
+    Problem::usage(
+        format!("no recorded decisions: {variable} names no folder with .jsonl files, and {sample} has none"),
+        "cargo xtask conformance hpa FILE",
+    )
 }
 
-fn with_profile(verb: &str, profile: &str) -> String {
-    if profile == crate::session::DEFAULT_PROFILE {
-        format!("cargo xtask {verb}")
-    } else {
-        format!("cargo xtask {verb} --profile {profile}")
-    }
+pub(crate) fn tests_failed(steps: &[String]) -> Problem {
+    Problem::new(format!("failed: {}", steps.join(", ")), "cargo xtask test -v   (the failing output is above)")
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::scene::Scene;
 use crate::session::Pace;
 use crate::terminal::Terminal;
 
-pub type Observations = Pin<Box<dyn Stream<Item = Observation>>>;
+pub(crate) type Observations = Pin<Box<dyn Stream<Item = Observation>>>;
 
 /// How long after the load the way back is watched for, when the scenario does not say.
 const SETTLE_REAL: Duration = Duration::from_secs(480);
@@ -29,7 +29,7 @@ const SETTLE_FAST: Duration = Duration::from_secs(90);
 /// Beyond what the scenario bears, so that a late scale-down is measured and not only missed.
 const SETTLE_MARGIN: Duration = Duration::from_secs(20);
 
-pub struct Recorder<'t> {
+pub(crate) struct Recorder<'t> {
     pub terminal: &'t Terminal,
     pub dir: RunDir,
     pub observations: Observations,
@@ -47,7 +47,7 @@ struct Recording<'t> {
 }
 
 impl Recorder<'_> {
-    pub async fn run(mut self, mut generator: Generator) -> Result<()> {
+    pub(crate) async fn run(mut self, mut generator: Generator) -> Result<()> {
         let mut recording = Recording {
             intervals: self.dir.append_intervals()?,
             timeline: self.dir.append_timeline()?,
@@ -132,7 +132,7 @@ impl Recording<'_> {
 }
 
 /// What a scenario wants seen after its load.
-pub fn settle(expect: &Expect, min_replicas: i32, pace: Pace) -> Option<(i32, Duration)> {
+pub(crate) fn settle(expect: &Expect, min_replicas: i32, pace: Pace) -> Option<(i32, Duration)> {
     if expect.final_replicas.is_none() && expect.scale_down_max.is_none() {
         return None;
     }

@@ -25,12 +25,12 @@ const REPORT_JSON: &str = "report.json";
 const REPORT_HTML: &str = "report.html";
 const LOAD: &str = "load.yaml";
 
-pub const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 
 /// What was about to be done, and where: all of a report that the streams do not say.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct RunPlan {
+pub(crate) struct RunPlan {
     pub version: u32,
     pub scenario: Scenario,
     /// `None`: a load on a URL of the user's own, without a cluster to watch.
@@ -45,7 +45,7 @@ pub struct RunPlan {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ClusterFacts {
+pub(crate) struct ClusterFacts {
     pub provider: ProviderKind,
     pub environment: String,
     pub pace: Pace,
@@ -58,7 +58,7 @@ pub struct ClusterFacts {
 
 /// Everything that a run directory tells.
 #[derive(Clone, Debug)]
-pub struct Recording {
+pub(crate) struct Recording {
     pub id: String,
     pub plan: RunPlan,
     pub load_plan: Option<Plan>,
@@ -68,13 +68,13 @@ pub struct Recording {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunDir {
+pub(crate) struct RunDir {
     pub path: PathBuf,
 }
 
 impl RunDir {
     /// `<time>-<scenario>`, so that names sort by time; a second run in the same second gets a number.
-    pub fn create(workspace: &Workspace, scenario: &str, now: jiff::Timestamp) -> Result<RunDir> {
+    pub(crate) fn create(workspace: &Workspace, scenario: &str, now: jiff::Timestamp) -> Result<RunDir> {
         let time = now.to_zoned(jiff::tz::TimeZone::UTC).strftime("%Y%m%d-%H%M%S").to_string();
         let runs = runs_dir(workspace);
         for number in 1..100 {
@@ -91,7 +91,7 @@ impl RunDir {
     }
 
     /// A run by its name, by its path, or the latest.
-    pub fn find(workspace: &Workspace, run: Option<&str>) -> Result<RunDir> {
+    pub(crate) fn find(workspace: &Workspace, run: Option<&str>) -> Result<RunDir> {
         let runs = runs_dir(workspace);
         let Some(run) = run else {
             return RunDir::list(workspace).pop().ok_or_else(|| problem::no_runs(&runs).into());
@@ -104,49 +104,49 @@ impl RunDir {
     }
 
     /// All recorded runs, oldest first.
-    pub fn list(workspace: &Workspace) -> Vec<RunDir> {
+    pub(crate) fn list(workspace: &Workspace) -> Vec<RunDir> {
         let runs = runs_dir(workspace);
         let names = workspace::names_in(&runs, |path| path.join(PLAN).is_file());
         names.into_iter().map(|name| RunDir { path: runs.join(name) }).collect()
     }
 
-    pub fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
     }
 
-    pub fn html(&self) -> PathBuf {
+    pub(crate) fn html(&self) -> PathBuf {
         self.path.join(REPORT_HTML)
     }
 
-    pub fn write_plan(&self, plan: &RunPlan) -> Result<()> {
+    pub(crate) fn write_plan(&self, plan: &RunPlan) -> Result<()> {
         self.write(PLAN, &serde_json::to_vec_pretty(plan)?)
     }
 
     /// The load as the generator is to run it, every placeholder filled in.
-    pub fn write_load(&self, scenario: &Scenario) -> Result<PathBuf> {
+    pub(crate) fn write_load(&self, scenario: &Scenario) -> Result<PathBuf> {
         self.write(LOAD, serde_yaml::to_string(scenario)?.as_bytes())?;
         Ok(self.path.join(LOAD))
     }
 
-    pub fn write_summary(&self, summary: &Summary) -> Result<()> {
+    pub(crate) fn write_summary(&self, summary: &Summary) -> Result<()> {
         let record = Record::Summary(Box::new(summary.clone()));
         self.write(SUMMARY, &serde_json::to_vec_pretty(&record)?)
     }
 
-    pub fn write_report(&self, json: &str, html: &str) -> Result<()> {
+    pub(crate) fn write_report(&self, json: &str, html: &str) -> Result<()> {
         self.write(REPORT_JSON, json.as_bytes())?;
         self.write(REPORT_HTML, html.as_bytes())
     }
 
-    pub fn append_intervals(&self) -> Result<Lines> {
+    pub(crate) fn append_intervals(&self) -> Result<Lines> {
         self.append(INTERVALS)
     }
 
-    pub fn append_timeline(&self) -> Result<Lines> {
+    pub(crate) fn append_timeline(&self) -> Result<Lines> {
         self.append(TIMELINE)
     }
 
-    pub fn read(&self) -> Result<Recording> {
+    pub(crate) fn read(&self) -> Result<Recording> {
         let plan: RunPlan = serde_json::from_str(&self.text(PLAN)?).with_context(|| self.broken(PLAN))?;
         let mut load_plan = None;
         let mut intervals = Vec::new();
@@ -194,18 +194,18 @@ impl RunDir {
 }
 
 /// A file of lines that grows while the run goes on.
-pub struct Lines {
+pub(crate) struct Lines {
     file: File,
     path: PathBuf,
 }
 
 impl Lines {
-    pub fn push(&mut self, line: &str) -> Result<()> {
+    pub(crate) fn push(&mut self, line: &str) -> Result<()> {
         let whole = format!("{line}\n");
         self.file.write_all(whole.as_bytes()).with_context(|| problem::unwritable(&self.path))
     }
 
-    pub fn push_entry(&mut self, entry: &Entry) -> Result<()> {
+    pub(crate) fn push_entry(&mut self, entry: &Entry) -> Result<()> {
         self.push(&serde_json::to_string(entry)?)
     }
 }
@@ -215,7 +215,7 @@ fn runs_dir(workspace: &Workspace) -> PathBuf {
 }
 
 /// A path as the user would type it, where it lies below the current directory.
-pub fn shown(path: &Path) -> String {
+pub(crate) fn shown(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(&here).unwrap_or(path).display().to_string()
 }

@@ -18,7 +18,7 @@ const BASE: &str = "demo";
 const AD_HOC: &str = "adhoc";
 const AD_HOC_LENGTH: &str = "60s";
 
-pub fn resolve(workspace: &Workspace, args: &LoadArgs) -> Result<Scenario> {
+pub(crate) fn resolve(workspace: &Workspace, args: &LoadArgs) -> Result<Scenario> {
     let shaped = args.rate.is_some() || args.concurrency.is_some() || args.pattern.is_some() || args.duration.is_some();
     let mut scenario = match (&args.scenario, shaped, &args.url) {
         (Some(name), _, _) => read(workspace, name)?,
@@ -35,7 +35,7 @@ pub fn resolve(workspace: &Workspace, args: &LoadArgs) -> Result<Scenario> {
 }
 
 /// The scenarios of this clone, by name.
-pub fn names(workspace: &Workspace) -> Vec<String> {
+pub(crate) fn names(workspace: &Workspace) -> Vec<String> {
     workspace::names_in(&workspace.scenario_dir(), |path| path.extension().is_some_and(|kind| kind == "yaml"))
 }
 
@@ -140,7 +140,7 @@ mod tests {
         ];
         for case in cases {
             let error = resolve(&here(), &case).unwrap_err();
-            assert_eq!(problem::exit_code(&error), problem::EXIT_USAGE, "{}", problem::render(&error));
+            assert_eq!(problem::exit_code(&error), problem::EXIT_USAGE, "{}", problem::render(&error, "default"));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::observation::{Condition, Observation};
 
 #[derive(Clone, Debug, Default)]
-pub struct Scene {
+pub(crate) struct Scene {
     pub replicas: i32,
     pub ready: i32,
     pub desired: i32,
@@ -19,7 +19,7 @@ pub struct Scene {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PodScene {
+pub(crate) struct PodScene {
     pub status: String,
     pub ready: bool,
     pub restarts: i32,
@@ -27,7 +27,7 @@ pub struct PodScene {
 }
 
 impl Scene {
-    pub fn see(&mut self, seen: &Observation) {
+    pub(crate) fn see(&mut self, seen: &Observation) {
         match seen {
             Observation::Autoscaler { desired, min, max, usage_percent, target_percent, conditions, .. } => {
                 self.desired = *desired;
@@ -58,12 +58,12 @@ impl Scene {
         }
     }
 
-    pub fn has_settled(&self) -> bool {
+    pub(crate) fn has_settled(&self) -> bool {
         self.replicas == self.ready && self.pods.len() == usize::try_from(self.replicas).unwrap_or(0)
     }
 
     /// `1/1 replicas, CPU 34%/50%`
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let percent = |value: Option<i32>| value.map_or("?".to_owned(), |value| format!("{value}%"));
         let wanted = if self.desired != self.replicas && self.desired > 0 {
             format!(" (wants {})", self.desired)

@@ -13,12 +13,12 @@ use crate::problem;
 use crate::workload::Workload;
 use crate::workspace::Workspace;
 
-pub const DEFAULT_PROFILE: &str = "default";
+pub(crate) const DEFAULT_PROFILE: &str = "default";
 const VERSION: u32 = 1;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Session {
+pub(crate) struct Session {
     pub version: u32,
     pub profile: String,
     pub provider: ProviderKind,
@@ -45,14 +45,14 @@ pub struct Session {
 /// What is ours to remove.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Created {
+pub(crate) struct Created {
     pub cluster: bool,
     pub namespace: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum ProviderKind {
+pub(crate) enum ProviderKind {
     Embedded,
     Minikube,
     Context,
@@ -60,7 +60,7 @@ pub enum ProviderKind {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum Pace {
+pub(crate) enum Pace {
     /// The constants that real clusters have: minutes.
     #[default]
     Real,
@@ -69,7 +69,7 @@ pub enum Pace {
 }
 
 impl Pace {
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Pace::Real => "real",
             Pace::Fast => "fast",
@@ -78,7 +78,7 @@ impl Pace {
 }
 
 impl ProviderKind {
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             ProviderKind::Embedded => "embedded",
             ProviderKind::Minikube => "minikube",
@@ -88,7 +88,7 @@ impl ProviderKind {
 }
 
 impl Session {
-    pub fn new(profile: &str, provider: ProviderKind, environment: &str, pace: Pace) -> Session {
+    pub(crate) fn new(profile: &str, provider: ProviderKind, environment: &str, pace: Pace) -> Session {
         Session {
             version: VERSION,
             profile: profile.to_owned(),
@@ -107,31 +107,30 @@ impl Session {
     }
 
     /// The session of a profile, or `None` where nothing is set up.
-    pub fn load(workspace: &Workspace, profile: &str) -> Result<Option<Session>> {
+    pub(crate) fn load(workspace: &Workspace, profile: &str) -> Result<Option<Session>> {
         let path = path(workspace, profile);
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).context(problem::unreadable(&path)),
         };
-        let session: Session =
-            serde_json::from_str(&text).with_context(|| problem::session_unreadable(&path, profile))?;
+        let session: Session = serde_json::from_str(&text).with_context(|| problem::session_unreadable(&path))?;
         if session.version != VERSION {
-            return Err(problem::session_unreadable(&path, profile).into());
+            return Err(problem::session_unreadable(&path).into());
         }
         Ok(Some(session))
     }
 
-    pub fn require(workspace: &Workspace, profile: &str) -> Result<Session> {
+    pub(crate) fn require(workspace: &Workspace, profile: &str) -> Result<Session> {
         Session::load(workspace, profile)?.ok_or_else(|| problem::no_session(profile).into())
     }
 
-    pub fn workload(&self) -> Result<&Workload> {
+    pub(crate) fn workload(&self) -> Result<&Workload> {
         self.workload.as_ref().ok_or_else(|| problem::setup_unfinished(&self.profile).into())
     }
 
     /// Replaces the file in one step: a reader sees the old session or the new one, never half of it.
-    pub fn save(&self, workspace: &Workspace) -> Result<()> {
+    pub(crate) fn save(&self, workspace: &Workspace) -> Result<()> {
         let path = path(workspace, &self.profile);
         let dir = path.parent().expect("a session path has a directory");
         let write = || -> std::io::Result<()> {
@@ -143,7 +142,7 @@ impl Session {
         write().with_context(|| problem::unwritable(&path))
     }
 
-    pub fn remove(workspace: &Workspace, profile: &str) -> Result<()> {
+    pub(crate) fn remove(workspace: &Workspace, profile: &str) -> Result<()> {
         let dir = workspace.state_dir().join(profile);
         match std::fs::remove_dir_all(&dir) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -155,7 +154,7 @@ impl Session {
 }
 
 /// Names that are safe as a directory, as part of a Minikube profile and of a context.
-pub fn check_profile_name(name: &str) -> Result<()> {
+pub(crate) fn check_profile_name(name: &str) -> Result<()> {
     let legal = (1..=40).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
@@ -197,7 +196,7 @@ mod tests {
         session.version = 99;
         session.save(&workspace).unwrap();
         let error = Session::load(&workspace, "lab").unwrap_err();
-        assert!(problem::render(&error).contains("cargo xtask teardown --profile lab"), "{error:#}");
+        assert!(problem::render(&error, "lab").contains("cargo xtask teardown --profile lab"), "{error:#}");
     }
 
     #[test]

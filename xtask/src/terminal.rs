@@ -8,14 +8,14 @@ use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verbosity {
+pub(crate) enum Verbosity {
     Quiet,
     Normal,
     Verbose,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ink {
+pub(crate) enum Ink {
     Plain,
     Dim,
     Bold,
@@ -24,7 +24,7 @@ pub enum Ink {
     Bad,
 }
 
-pub struct Terminal {
+pub(crate) struct Terminal {
     pub verbosity: Verbosity,
     interactive: bool,
     color: bool,
@@ -33,7 +33,7 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    pub fn detect(verbosity: Verbosity) -> Terminal {
+    pub(crate) fn detect(verbosity: Verbosity) -> Terminal {
         let interactive = io::stdout().is_terminal();
         let color = interactive
             && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
@@ -41,34 +41,34 @@ impl Terminal {
         Terminal { verbosity, interactive, color, unfinished: Cell::new(false) }
     }
 
-    pub fn is_interactive(&self) -> bool {
+    pub(crate) fn is_interactive(&self) -> bool {
         self.interactive
     }
 
-    pub fn has_color(&self) -> bool {
+    pub(crate) fn has_color(&self) -> bool {
         self.color
     }
 
-    pub fn paint(&self, ink: Ink, text: &str) -> String {
+    pub(crate) fn paint(&self, ink: Ink, text: &str) -> String {
         paint(self.color, ink, text)
     }
 
     /// A line for people; silent with `-q`.
-    pub fn say(&self, line: &str) {
+    pub(crate) fn say(&self, line: &str) {
         if self.verbosity > Verbosity::Quiet {
             self.line(line);
         }
     }
 
     /// A line only for `-v`.
-    pub fn detail(&self, line: &str) {
+    pub(crate) fn detail(&self, line: &str) {
         if self.verbosity == Verbosity::Verbose {
             self.line(&self.paint(Ink::Dim, line));
         }
     }
 
     /// The result that was asked for: printed even with `-q`.
-    pub fn line(&self, line: &str) {
+    pub(crate) fn line(&self, line: &str) {
         let mut out = io::stdout().lock();
         let wipe = if self.unfinished.replace(false) { "\r\x1b[K" } else { "" };
         // A reader that went away (`| head`) is no reason to stop what is being done for it.
@@ -77,7 +77,7 @@ impl Terminal {
     }
 
     /// A line that the next one replaces; only people at a terminal get to see it.
-    pub fn passing(&self, line: &str) {
+    pub(crate) fn passing(&self, line: &str) {
         if !self.interactive || self.verbosity == Verbosity::Quiet {
             return;
         }
@@ -88,7 +88,7 @@ impl Terminal {
     }
 
     /// Draws lines over those that were drawn before; returns how many lines now stand there.
-    pub fn redraw(&self, lines: &[String], drawn_before: usize) -> usize {
+    pub(crate) fn redraw(&self, lines: &[String], drawn_before: usize) -> usize {
         let mut out = io::stdout().lock();
         let up = if drawn_before > 0 { format!("\x1b[{drawn_before}A") } else { String::new() };
         let columns = width() - 1;
@@ -98,7 +98,7 @@ impl Terminal {
         lines.len()
     }
 
-    pub fn problem(&self, text: &str) {
+    pub(crate) fn problem(&self, text: &str) {
         if self.unfinished.replace(false) {
             let _ = writeln!(io::stdout());
         }
@@ -106,7 +106,7 @@ impl Terminal {
         let _ = writeln!(io::stderr(), "{} {text}", paint(color, Ink::Bad, "error:"));
     }
 
-    pub fn warn(&self, text: &str) {
+    pub(crate) fn warn(&self, text: &str) {
         if self.unfinished.replace(false) {
             let _ = writeln!(io::stdout());
         }
@@ -115,14 +115,14 @@ impl Terminal {
     }
 
     /// Announces a step; the returned value says how it ended.
-    pub fn step(&self, name: &str) -> Step<'_> {
+    pub(crate) fn step(&self, name: &str) -> Step<'_> {
         self.passing(&format!("  {}  {name}", self.paint(Ink::Dim, "....")));
         Step { terminal: self, name: name.to_owned(), started: Instant::now(), ended: false }
     }
 }
 
 /// One step of a verb: shown while it runs, then with its duration and its outcome.
-pub struct Step<'t> {
+pub(crate) struct Step<'t> {
     terminal: &'t Terminal,
     name: String,
     started: Instant,
@@ -130,7 +130,7 @@ pub struct Step<'t> {
 }
 
 impl Step<'_> {
-    pub fn update(&self, progress: &str) {
+    pub(crate) fn update(&self, progress: &str) {
         let line = format!("  {}  {:<28} {progress}", self.terminal.paint(Ink::Dim, "...."), self.name);
         if self.terminal.interactive {
             self.terminal.passing(&line);
@@ -140,12 +140,12 @@ impl Step<'_> {
     }
 
     /// The step acted.
-    pub fn done(self, outcome: &str) {
+    pub(crate) fn done(self, outcome: &str) {
         self.end(Ink::Good, "done", outcome);
     }
 
     /// The step looked, and there was nothing to do.
-    pub fn same(self, outcome: &str) {
+    pub(crate) fn same(self, outcome: &str) {
         self.end(Ink::Dim, "same", outcome);
     }
 
@@ -167,7 +167,7 @@ impl Drop for Step<'_> {
     }
 }
 
-pub fn paint(color: bool, ink: Ink, text: &str) -> String {
+pub(crate) fn paint(color: bool, ink: Ink, text: &str) -> String {
     let code = match ink {
         Ink::Plain => return text.to_owned(),
         Ink::Dim => "2",
@@ -179,7 +179,7 @@ pub fn paint(color: bool, ink: Ink, text: &str) -> String {
     if color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
 }
 
-pub fn human_duration(d: Duration) -> String {
+pub(crate) fn human_duration(d: Duration) -> String {
     let s = d.as_secs_f64();
     if s < 10.0 {
         format!("{s:.1} s")
@@ -191,7 +191,7 @@ pub fn human_duration(d: Duration) -> String {
 }
 
 /// Columns of the terminal; 100 where nobody can say.
-pub fn width() -> usize {
+pub(crate) fn width() -> usize {
     std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok()).filter(|c| *c >= 20).unwrap_or(100)
 }
 

@@ -24,7 +24,7 @@ const METRICS_LIMIT_S: u64 = 300;
 const CRASHES_BORNE: i32 = 2;
 
 /// Until every replica runs the new template and is available.
-pub async fn rollout(client: &Client, workload: &Workload, selector: &str, step: &Step<'_>) -> Result<String> {
+pub(crate) async fn rollout(client: &Client, workload: &Workload, selector: &str, step: &Step<'_>) -> Result<String> {
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), &workload.namespace);
     let pods: Api<Pod> = Api::namespaced(client.clone(), &workload.namespace);
     let named = watcher::Config::default().fields(&format!("metadata.name={}", workload.deployment));
@@ -56,7 +56,7 @@ pub async fn rollout(client: &Client, workload: &Workload, selector: &str, step:
 }
 
 /// Until the HPA has computed a proposal from a metric (condition ScalingActive).
-pub async fn scaling_active(client: &Client, workload: &Workload, step: &Step<'_>) -> Result<String> {
+pub(crate) async fn scaling_active(client: &Client, workload: &Workload, step: &Step<'_>) -> Result<String> {
     let api: Api<HorizontalPodAutoscaler> = Api::namespaced(client.clone(), &workload.namespace);
     let named = watcher::Config::default().fields(&format!("metadata.name={}", workload.hpa));
     let mut watch = watcher(api, named).default_backoff().touched_objects().boxed();
@@ -80,7 +80,7 @@ pub async fn scaling_active(client: &Client, workload: &Workload, step: &Step<'_
 }
 
 /// Whether the HPA acts on a metric, and the words of the condition that says so.
-pub fn scaling_state(hpa: &HorizontalPodAutoscaler) -> (bool, String) {
+pub(crate) fn scaling_state(hpa: &HorizontalPodAutoscaler) -> (bool, String) {
     let conditions = hpa.status.as_ref().and_then(|status| status.conditions.as_ref()).into_iter().flatten();
     let Some(active) = conditions.into_iter().find(|condition| condition.type_ == "ScalingActive") else {
         return (false, "no sync yet".to_owned());
@@ -140,7 +140,7 @@ async fn hopeless(pods: &Api<Pod>, pod: &Pod) -> Result<()> {
 }
 
 /// The end of a pod's log; of the run before the last restart, where the present one said nothing.
-pub async fn last_lines(pods: &Api<Pod>, name: &str, lines: i64) -> Option<String> {
+pub(crate) async fn last_lines(pods: &Api<Pod>, name: &str, lines: i64) -> Option<String> {
     for previous in [true, false] {
         let params = LogParams { previous, tail_lines: Some(lines), ..LogParams::default() };
         if let Ok(log) = pods.logs(name, &params).await

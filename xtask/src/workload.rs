@@ -15,12 +15,12 @@ use serde_json::Value;
 use crate::problem;
 
 /// The label that marks what the lab made, in a cluster that may hold more.
-pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-pub const MANAGER: &str = "swell";
+pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+pub(crate) const MANAGER: &str = "swell";
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Workload {
+pub(crate) struct Workload {
     pub namespace: String,
     pub deployment: String,
     pub service: String,
@@ -31,7 +31,7 @@ pub struct Workload {
 
 impl Workload {
     /// The HPA says which Deployment it scales; the Service is the one whose selector fits that Deployment's pods.
-    pub fn find(objects: &[Value]) -> Result<Workload> {
+    pub(crate) fn find(objects: &[Value]) -> Result<Workload> {
         let of_kind = |kind: &'static str| objects.iter().filter(move |object| object["kind"] == kind);
         let hpa = of_kind("HorizontalPodAutoscaler")
             .next()
@@ -59,7 +59,7 @@ impl Workload {
 
 /// What the cluster says of the workload right now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// Label selector of the pods, in the form of a query.
     pub selector: String,
     pub target_port: u16,
@@ -73,7 +73,7 @@ pub struct Facts {
 }
 
 impl Facts {
-    pub async fn read(client: &Client, workload: &Workload) -> Result<Facts> {
+    pub(crate) async fn read(client: &Client, workload: &Workload) -> Result<Facts> {
         let namespace = workload.namespace.as_str();
         let deployment: Deployment = Api::namespaced(client.clone(), namespace).get(&workload.deployment).await?;
         let service: Service = Api::namespaced(client.clone(), namespace).get(&workload.service).await?;
@@ -100,7 +100,7 @@ impl Facts {
 }
 
 /// CPU in thousandths of a core, rounded up as Kubernetes rounds: `250m`, `1`, `0.5`, `123456789n`, `100u`.
-pub fn milli_cpu(quantity: &str) -> Option<i64> {
+pub(crate) fn milli_cpu(quantity: &str) -> Option<i64> {
     let digits = quantity.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(quantity.len());
     let (number, unit) = quantity.split_at(digits);
     let per_unit = match unit {

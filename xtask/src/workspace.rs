@@ -15,7 +15,7 @@ use crate::terminal::Terminal;
 const SPAWNED: [&str; 3] = ["nanokube", "service", "loadgen"];
 
 #[derive(Clone, Debug)]
-pub struct Workspace {
+pub(crate) struct Workspace {
     pub root: PathBuf,
     /// `<target>/<profile>`, the directory that this very executable lies in.
     bin_dir: PathBuf,
@@ -23,7 +23,7 @@ pub struct Workspace {
 
 impl Workspace {
     /// The workspace around the current directory; else the one that this executable was built from.
-    pub fn locate() -> Result<Workspace> {
+    pub(crate) fn locate() -> Result<Workspace> {
         let here = std::env::current_dir().context("the current directory is gone")?;
         let built_from = Path::new(env!("CARGO_MANIFEST_DIR"));
         let root =
@@ -44,33 +44,33 @@ impl Workspace {
         Workspace { root: root.to_path_buf(), bin_dir: root.join("target/debug") }
     }
 
-    pub fn binary(&self, name: &str) -> PathBuf {
+    pub(crate) fn binary(&self, name: &str) -> PathBuf {
         self.bin_dir.join(name)
     }
 
-    pub fn target_dir(&self) -> PathBuf {
+    pub(crate) fn target_dir(&self) -> PathBuf {
         self.bin_dir.parent().unwrap_or(&self.bin_dir).to_path_buf()
     }
 
-    pub fn overlay(&self, environment: &str) -> PathBuf {
+    pub(crate) fn overlay(&self, environment: &str) -> PathBuf {
         self.root.join("k8s/overlays").join(environment)
     }
 
     /// The environments that have an overlay, in alphabetical order.
-    pub fn environments(&self) -> Vec<String> {
+    pub(crate) fn environments(&self) -> Vec<String> {
         names_in(&self.root.join("k8s/overlays"), |path| path.join("kustomization.yaml").is_file())
     }
 
-    pub fn scenario_dir(&self) -> PathBuf {
+    pub(crate) fn scenario_dir(&self) -> PathBuf {
         self.root.join("scenarios")
     }
 
-    pub fn state_dir(&self) -> PathBuf {
+    pub(crate) fn state_dir(&self) -> PathBuf {
         self.root.join(".swell")
     }
 
     /// Builds the binaries that the lab spawns; cargo itself looks first and does nothing where nothing changed.
-    pub fn build(&self, terminal: &Terminal) -> Result<()> {
+    pub(crate) fn build(&self, terminal: &Terminal) -> Result<()> {
         let target_dir = self.target_dir();
         let release: &[&str] = if self.bin_dir.ends_with("release") { &["--release"] } else { &[] };
         let packages: Vec<&str> = SPAWNED.iter().flat_map(|package| ["-p", *package]).collect();
@@ -86,7 +86,7 @@ impl Workspace {
 }
 
 /// File stems or directory names under `dir` that `keep`, sorted; empty when there is no such directory.
-pub fn names_in(dir: &Path, keep: impl Fn(&Path) -> bool) -> Vec<String> {
+pub(crate) fn names_in(dir: &Path, keep: impl Fn(&Path) -> bool) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
     let mut names: Vec<String> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))

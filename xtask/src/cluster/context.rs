@@ -13,14 +13,14 @@ use super::{Access, Reach};
 use crate::problem;
 use crate::session::Session;
 
-pub struct Context {
+pub(crate) struct Context {
     pub name: String,
     kubeconfig: PathBuf,
     server: String,
 }
 
 impl Context {
-    pub fn new(name: Option<&str>, yes: bool) -> Result<Context> {
+    pub(crate) fn new(name: Option<&str>, yes: bool) -> Result<Context> {
         let kubeconfig = user_kubeconfig();
         let read = Kubeconfig::read_from(&kubeconfig)
             .with_context(|| problem::kubeconfig_unusable(&kubeconfig, "export KUBECONFIG=FILE"))?;
@@ -42,11 +42,11 @@ impl Context {
         Ok(Context { name, kubeconfig, server })
     }
 
-    pub fn of_session(session: &Session) -> Context {
+    pub(crate) fn of_session(session: &Session) -> Context {
         Context { name: session.context.clone(), kubeconfig: session.kubeconfig.clone(), server: String::new() }
     }
 
-    pub fn access(&self) -> Result<Access> {
+    pub(crate) fn access(&self) -> Result<Access> {
         Ok(Access {
             kubeconfig: self.kubeconfig.clone(),
             context: self.name.clone(),
@@ -57,7 +57,7 @@ impl Context {
     }
 
     /// A NodePort of a cluster that answers on loopback is on this machine; any other is behind networks we cannot see.
-    pub fn reach(&self, node_port: Option<(&str, i32)>) -> Reach {
+    pub(crate) fn reach(&self, node_port: Option<(&str, i32)>) -> Reach {
         match node_port {
             Some((address, port)) if is_loopback(address) => Reach::Direct(format!("http://{address}:{port}")),
             _ => Reach::Forward,
@@ -105,7 +105,7 @@ const NEEDED: [(&str, &str, &str); 12] = [
 ];
 
 /// Asks before the first change, and names everything that is missing at once.
-pub async fn check_permissions(client: &kube::Client, namespace: &str) -> Result<()> {
+pub(super) async fn check_permissions(client: &kube::Client, namespace: &str) -> Result<()> {
     let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());
     let mut missing = Vec::new();
     for (group, resource, verb) in NEEDED {

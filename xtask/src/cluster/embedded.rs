@@ -18,14 +18,14 @@ use crate::workspace::Workspace;
 /// Exit code of `nanokube status` when no daemon runs.
 const NOT_RUNNING: i32 = 3;
 
-pub struct Embedded {
+pub(crate) struct Embedded {
     binary: PathBuf,
     dir: PathBuf,
     profile: String,
 }
 
 impl Embedded {
-    pub fn new(workspace: &Workspace, profile: &str) -> Embedded {
+    pub(crate) fn new(workspace: &Workspace, profile: &str) -> Embedded {
         Embedded {
             binary: workspace.binary("nanokube"),
             dir: workspace.state_dir().join("clusters").join(profile),
@@ -33,7 +33,7 @@ impl Embedded {
         }
     }
 
-    pub fn start(&self, step: &Step<'_>, pace: Pace, last_pace: Option<Pace>) -> Result<Access> {
+    pub(crate) fn start(&self, step: &Step<'_>, pace: Pace, last_pace: Option<Pace>) -> Result<Access> {
         let running = self.instance()?;
         let same_pace = last_pace.is_none_or(|last| last == pace);
         let mut acted = false;
@@ -58,12 +58,12 @@ impl Embedded {
         })
     }
 
-    pub fn has_image(&self, tag: &str) -> Result<bool> {
+    pub(crate) fn has_image(&self, tag: &str) -> Result<bool> {
         let listed = self.run(&["image", "ls", "-o", "json"])?;
         Ok(listed.contains(&format!("\"{tag}\"")))
     }
 
-    pub fn load_image(&self, archive: &Path, tag: &str) -> Result<()> {
+    pub(crate) fn load_image(&self, archive: &Path, tag: &str) -> Result<()> {
         self.run(&["image", "load", &archive.to_string_lossy()])?;
         if self.has_image(tag)? {
             return Ok(());
@@ -71,7 +71,7 @@ impl Embedded {
         Err(problem::image_not_loaded(tag, "nanokube", "", "cargo xtask teardown && cargo xtask setup").into())
     }
 
-    pub fn delete(&self) -> Result<()> {
+    pub(crate) fn delete(&self) -> Result<()> {
         if !self.dir.exists() {
             return Ok(());
         }
@@ -87,7 +87,7 @@ impl Embedded {
     }
 
     /// Every process whose command line, working directory or executable lies in the cluster's directory.
-    pub fn survivors(&self) -> Vec<i32> {
+    pub(crate) fn survivors(&self) -> Vec<i32> {
         let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
         let dir = self.dir.to_string_lossy().into_owned();
         entries
@@ -96,7 +96,7 @@ impl Embedded {
             .collect()
     }
 
-    pub fn condition(&self) -> String {
+    pub(crate) fn condition(&self) -> String {
         match self.instance() {
             Ok(Some(instance)) => summary(&instance),
             Ok(None) => "not running".to_owned(),

@@ -29,7 +29,7 @@ const METRICS_API: &str = "v1beta1.metrics.k8s.io";
 const STATUS_KUBECONFIG_STALE: i32 = 4;
 const STATUS_UNKNOWN_PROFILE: i32 = 85;
 
-pub struct Minikube {
+pub(crate) struct Minikube {
     /// Minikube's own profile, which is also the context's name.
     pub profile: String,
     driver: Option<String>,
@@ -47,7 +47,7 @@ struct Existing {
 }
 
 impl Minikube {
-    pub fn new(profile: &str, args: &SetupArgs) -> Result<Minikube> {
+    pub(crate) fn new(profile: &str, args: &SetupArgs) -> Result<Minikube> {
         require_installed()?;
         Ok(Minikube {
             profile: minikube_profile(profile),
@@ -59,7 +59,7 @@ impl Minikube {
         })
     }
 
-    pub fn existing(profile: &str) -> Result<Minikube> {
+    pub(crate) fn existing(profile: &str) -> Result<Minikube> {
         require_installed()?;
         Ok(Minikube {
             profile: minikube_profile(profile),
@@ -71,7 +71,7 @@ impl Minikube {
         })
     }
 
-    pub fn start(&self, terminal: &Terminal, step: &Step<'_>, pace: Pace) -> Result<Access> {
+    pub(crate) fn start(&self, terminal: &Terminal, step: &Step<'_>, pace: Pace) -> Result<Access> {
         let existing = self.look()?;
         if let (Some(existing), Some(asked)) = (&existing, &self.driver)
             && existing.driver != *asked
@@ -104,13 +104,13 @@ impl Minikube {
         })
     }
 
-    pub fn has_image(&self, tag: &str) -> Result<bool> {
+    pub(crate) fn has_image(&self, tag: &str) -> Result<bool> {
         let listed = self.read(&["image", "ls", "--format", "json"])?;
         Ok(lists_image(&listed, tag))
     }
 
     /// A content-derived file name, since Minikube does not copy a file again that has the same name, size and mtime.
-    pub fn load_image(&self, archive: &Path, tag: &str) -> Result<()> {
+    pub(crate) fn load_image(&self, archive: &Path, tag: &str) -> Result<()> {
         let archive = archive.to_string_lossy();
         for _ in 0..2 {
             self.read(&["image", "load", &archive])?;
@@ -130,7 +130,7 @@ impl Minikube {
     }
 
     /// The addon, then its APIService Available: only then do metrics exist at all.
-    pub async fn ensure_metrics(&self, client: &kube::Client, step: &Step<'_>, pace: Pace) -> Result<()> {
+    pub(crate) async fn ensure_metrics(&self, client: &kube::Client, step: &Step<'_>, pace: Pace) -> Result<()> {
         let services: Api<APIService> = Api::all(client.clone());
         if services.get_opt(METRICS_API).await?.is_none() {
             step.update("minikube addons enable metrics-server");
@@ -150,7 +150,7 @@ impl Minikube {
         Err(problem::metrics_addon_absent(&self.profile).into())
     }
 
-    pub fn reach(&self, namespace: &str, service: &str) -> Result<Reach> {
+    pub(crate) fn reach(&self, namespace: &str, service: &str) -> Result<Reach> {
         let listed = self.read(&["service", "list", "-n", namespace, "-o", "json"])?;
         Ok(match service_url(&listed, service) {
             Some(url) => Reach::Direct(url),
@@ -158,11 +158,11 @@ impl Minikube {
         })
     }
 
-    pub fn delete(&self) -> Result<()> {
+    pub(crate) fn delete(&self) -> Result<()> {
         self.read(&["delete"]).map(drop)
     }
 
-    pub fn condition(&self) -> String {
+    pub(crate) fn condition(&self) -> String {
         match self.status() {
             Ok(0) => "running".to_owned(),
             Ok(code) => status_words(code),
@@ -285,7 +285,7 @@ impl Minikube {
     }
 }
 
-pub fn is_installed() -> bool {
+pub(super) fn is_installed() -> bool {
     std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(PROGRAM).is_file()))
 }
 

@@ -20,7 +20,7 @@ use crate::workspace::Workspace;
 
 /// Where the API is and who we are there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Access {
+pub(crate) struct Access {
     pub kubeconfig: PathBuf,
     pub context: String,
     /// Whether this call made the cluster, so that teardown may remove it.
@@ -33,28 +33,28 @@ pub struct Access {
 
 /// How load reaches the service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub(crate) enum Reach {
     /// A URL that this machine can dial; connections are spread by the cluster.
     Direct(String),
     /// Only through the API server: a balanced port-forward of our own.
     Forward,
 }
 
-pub enum Cluster {
+pub(crate) enum Cluster {
     Embedded(embedded::Embedded),
     Minikube(minikube::Minikube),
     Context(context::Context),
 }
 
 /// What `--cluster` asked for, and why it became what it is.
-pub struct Choice {
+pub(crate) struct Choice {
     pub kind: ProviderKind,
     pub context: Option<String>,
     pub reason: String,
 }
 
 impl Choice {
-    pub fn resolve(asked: &str, session: Option<&Session>) -> Result<Choice> {
+    pub(crate) fn resolve(asked: &str, session: Option<&Session>) -> Result<Choice> {
         let choice = |kind, reason: &str| Choice { kind, context: None, reason: reason.to_owned() };
         Ok(match asked {
             "auto" => match session {
@@ -79,7 +79,12 @@ impl Choice {
 
 impl Cluster {
     /// The cluster that `setup` is to bring up.
-    pub fn for_setup(workspace: &Workspace, profile: &str, choice: &Choice, args: &SetupArgs) -> Result<Cluster> {
+    pub(crate) fn for_setup(
+        workspace: &Workspace,
+        profile: &str,
+        choice: &Choice,
+        args: &SetupArgs,
+    ) -> Result<Cluster> {
         Ok(match choice.kind {
             ProviderKind::Embedded => Cluster::Embedded(embedded::Embedded::new(workspace, profile)),
             ProviderKind::Minikube => Cluster::Minikube(minikube::Minikube::new(profile, args)?),
@@ -88,7 +93,7 @@ impl Cluster {
     }
 
     /// The cluster that a session is set up on.
-    pub fn of_session(workspace: &Workspace, session: &Session) -> Result<Cluster> {
+    pub(crate) fn of_session(workspace: &Workspace, session: &Session) -> Result<Cluster> {
         Ok(match session.provider {
             ProviderKind::Embedded => Cluster::Embedded(embedded::Embedded::new(workspace, &session.profile)),
             ProviderKind::Minikube => Cluster::Minikube(minikube::Minikube::existing(&session.profile)?),
@@ -96,7 +101,7 @@ impl Cluster {
         })
     }
 
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         match self {
             Cluster::Embedded(_) => "the embedded cluster".to_owned(),
             Cluster::Minikube(minikube) => format!("Minikube profile `{}`", minikube.profile),
@@ -105,7 +110,13 @@ impl Cluster {
     }
 
     /// Looks first, starts what is not running. Both paces are asked for here, since they are settings of the cluster.
-    pub fn start(&self, terminal: &Terminal, step: &Step<'_>, pace: Pace, last_pace: Option<Pace>) -> Result<Access> {
+    pub(crate) fn start(
+        &self,
+        terminal: &Terminal,
+        step: &Step<'_>,
+        pace: Pace,
+        last_pace: Option<Pace>,
+    ) -> Result<Access> {
         match self {
             Cluster::Embedded(embedded) => embedded.start(step, pace, last_pace),
             Cluster::Minikube(minikube) => minikube.start(terminal, step, pace),
@@ -114,7 +125,7 @@ impl Cluster {
     }
 
     /// What has to be true before the first change: tools there, permissions granted.
-    pub async fn check(&self, client: &kube::Client, namespace: &str) -> Result<()> {
+    pub(crate) async fn check(&self, client: &kube::Client, namespace: &str) -> Result<()> {
         match self {
             Cluster::Context(_) => context::check_permissions(client, namespace).await,
             Cluster::Embedded(_) | Cluster::Minikube(_) => Ok(()),
@@ -122,15 +133,15 @@ impl Cluster {
     }
 
     /// Whether images are put into the cluster by us, or pulled by it.
-    pub fn takes_archives(&self) -> bool {
+    pub(crate) fn takes_archives(&self) -> bool {
         !matches!(self, Cluster::Context(_))
     }
 
-    pub fn needs_static_image(&self) -> bool {
+    pub(crate) fn needs_static_image(&self) -> bool {
         !matches!(self, Cluster::Embedded(_))
     }
 
-    pub fn has_image(&self, tag: &str) -> Result<bool> {
+    pub(crate) fn has_image(&self, tag: &str) -> Result<bool> {
         match self {
             Cluster::Embedded(embedded) => embedded.has_image(tag),
             Cluster::Minikube(minikube) => minikube.has_image(tag),
@@ -139,7 +150,7 @@ impl Cluster {
     }
 
     /// Loads an archive and verifies that the cluster lists it: exit 0 alone proves nothing.
-    pub fn load_image(&self, archive: &Path, tag: &str) -> Result<()> {
+    pub(crate) fn load_image(&self, archive: &Path, tag: &str) -> Result<()> {
         match self {
             Cluster::Embedded(embedded) => embedded.load_image(archive, tag),
             Cluster::Minikube(minikube) => minikube.load_image(archive, tag),
@@ -148,14 +159,14 @@ impl Cluster {
     }
 
     /// Turns on whatever serves metrics.k8s.io, where that is not a matter of course.
-    pub async fn ensure_metrics(&self, client: &kube::Client, step: &Step<'_>, pace: Pace) -> Result<()> {
+    pub(crate) async fn ensure_metrics(&self, client: &kube::Client, step: &Step<'_>, pace: Pace) -> Result<()> {
         match self {
             Cluster::Minikube(minikube) => minikube.ensure_metrics(client, step, pace).await,
             Cluster::Embedded(_) | Cluster::Context(_) => Ok(()),
         }
     }
 
-    pub fn reach(&self, namespace: &str, service: &str, node_port: Option<(&str, i32)>) -> Result<Reach> {
+    pub(crate) fn reach(&self, namespace: &str, service: &str, node_port: Option<(&str, i32)>) -> Result<Reach> {
         match self {
             Cluster::Embedded(_) => Ok(match node_port {
                 Some((address, port)) => Reach::Direct(format!("http://{address}:{port}")),
@@ -167,7 +178,7 @@ impl Cluster {
     }
 
     /// Removes a cluster that the session created; a cluster that is gone already is fine.
-    pub fn delete(&self) -> Result<()> {
+    pub(crate) fn delete(&self) -> Result<()> {
         match self {
             Cluster::Embedded(embedded) => embedded.delete(),
             Cluster::Minikube(minikube) => minikube.delete(),
@@ -176,7 +187,7 @@ impl Cluster {
     }
 
     /// Processes of the cluster on this machine that outlived its removal.
-    pub fn survivors(&self) -> Vec<i32> {
+    pub(crate) fn survivors(&self) -> Vec<i32> {
         match self {
             Cluster::Embedded(embedded) => embedded.survivors(),
             Cluster::Minikube(_) | Cluster::Context(_) => Vec::new(),
@@ -184,7 +195,7 @@ impl Cluster {
     }
 
     /// One line on how it is, for status and doctor.
-    pub fn condition(&self) -> String {
+    pub(crate) fn condition(&self) -> String {
         match self {
             Cluster::Embedded(embedded) => embedded.condition(),
             Cluster::Minikube(minikube) => minikube.condition(),
@@ -194,29 +205,26 @@ impl Cluster {
 }
 
 /// A client for a context of a kubeconfig, with errors that name the file.
-pub async fn connect(kubeconfig: &Path, context: &str, profile: &str) -> Result<kube::Client> {
-    let mend = if profile == crate::session::DEFAULT_PROFILE {
-        "cargo xtask setup".to_owned()
-    } else {
-        format!("cargo xtask setup --profile {profile}")
-    };
-    let read = Kubeconfig::read_from(kubeconfig).with_context(|| problem::kubeconfig_unusable(kubeconfig, &mend))?;
+pub(crate) async fn connect(kubeconfig: &Path, context: &str) -> Result<kube::Client> {
+    let read = Kubeconfig::read_from(kubeconfig)
+        .with_context(|| problem::kubeconfig_unusable(kubeconfig, "cargo xtask setup"))?;
     let options = KubeConfigOptions { context: Some(context.to_owned()), ..KubeConfigOptions::default() };
     let config = kube::Config::from_custom_kubeconfig(read, &options)
         .await
-        .with_context(|| problem::kubeconfig_unusable(kubeconfig, &mend))?;
+        .with_context(|| problem::kubeconfig_unusable(kubeconfig, "cargo xtask setup"))?;
     let url = config.cluster_url.to_string();
-    let client = kube::Client::try_from(config).with_context(|| problem::kubeconfig_unusable(kubeconfig, &mend))?;
+    let client = kube::Client::try_from(config)
+        .with_context(|| problem::kubeconfig_unusable(kubeconfig, "cargo xtask setup"))?;
     let probe = tokio::time::timeout(std::time::Duration::from_secs(10), client.apiserver_version());
     match probe.await {
         Ok(Ok(_)) => Ok(client),
-        Ok(Err(error)) => Err(error).context(problem::no_cluster(&url, profile)),
-        Err(_) => Err(problem::no_cluster(&url, profile).into()),
+        Ok(Err(error)) => Err(error).context(problem::no_cluster(&url)),
+        Err(_) => Err(problem::no_cluster(&url).into()),
     }
 }
 
-pub async fn connect_session(session: &Session) -> Result<kube::Client> {
-    connect(&session.kubeconfig, &session.context, &session.profile).await
+pub(crate) async fn connect_session(session: &Session) -> Result<kube::Client> {
+    connect(&session.kubeconfig, &session.context).await
 }
 
 #[cfg(test)]

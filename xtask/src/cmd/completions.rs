@@ -7,7 +7,7 @@ use clap::CommandFactory;
 
 use crate::cli::{Cli, CompletionShell, CompletionsArgs};
 
-pub fn run(args: &CompletionsArgs) -> Result<u8> {
+pub(crate) fn run(args: &CompletionsArgs) -> Result<u8> {
     print!("{}", script(args.shell));
     Ok(0)
 }
@@ -30,7 +30,8 @@ fn bash(command: &clap::Command, verbs: &[&str]) -> String {
         cases.push_str(&format!("    {}) words=\"{}\" ;;\n", verb.get_name(), flags(verb).join(" ")));
     }
     format!(
-        "_swell_xtask() {{\n  local cur=${{COMP_WORDS[COMP_CWORD]}} words\n  [ \"${{COMP_WORDS[1]}}\" = xtask ] || return\n  \
+        "_swell_xtask() {{\n  local cur=${{COMP_WORDS[COMP_CWORD]}} words\n  \
+         [ \"${{COMP_WORDS[1]}}\" = xtask ] || return\n  \
          case ${{COMP_WORDS[2]}} in\n{cases}    *) words=\"{}\" ;;\n  esac\n  \
          COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n}}\ncomplete -o default -F _swell_xtask cargo\n",
         verbs.join(" ")

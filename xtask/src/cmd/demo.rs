@@ -19,7 +19,7 @@ use crate::terminal::human_duration;
 /// Its own profile, so that a demo beside a lab that is set up disturbs neither.
 const PROFILE: &str = "demo";
 
-pub async fn run(lab: &Lab<'_>, args: &DemoArgs) -> Result<u8> {
+pub(crate) async fn run(lab: &Lab<'_>, args: &DemoArgs) -> Result<u8> {
     let profile = if lab.profile == DEFAULT_PROFILE { PROFILE } else { &lab.profile };
     let lab = Lab { workspace: lab.workspace.clone(), terminal: lab.terminal, profile: profile.to_owned() };
     let started = Instant::now();

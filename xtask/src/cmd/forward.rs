@@ -12,7 +12,7 @@ use crate::lab::Lab;
 use crate::problem;
 use crate::workload::Facts;
 
-pub async fn run(lab: &Lab<'_>, args: &ForwardArgs) -> Result<u8> {
+pub(crate) async fn run(lab: &Lab<'_>, args: &ForwardArgs) -> Result<u8> {
     let port: u16 = args.port.parse().map_err(|_| problem::bad_port(&args.port))?;
     let session = lab.session()?;
     let workload = session.workload()?;

@@ -12,7 +12,7 @@ use crate::image::{self, PackedImage};
 use crate::lab::Lab;
 use crate::problem;
 
-pub fn run(lab: &Lab<'_>, args: &ImageArgs) -> Result<u8> {
+pub(crate) fn run(lab: &Lab<'_>, args: &ImageArgs) -> Result<u8> {
     let target_dir = lab.workspace.target_dir();
     let directory = args.output.clone().unwrap_or_else(|| target_dir.join("images"));
     let step = lab.terminal.step("build");

@@ -25,7 +25,7 @@ use crate::workload::{Facts, Workload};
 
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
 
-pub async fn run(lab: &Lab<'_>, args: &LoadArgs) -> Result<u8> {
+pub(crate) async fn run(lab: &Lab<'_>, args: &LoadArgs) -> Result<u8> {
     let scenario = scenario::resolve(&lab.workspace, args)?;
     let session = Session::load(&lab.workspace, &lab.profile)?;
     let session = if args.url.is_some() { session } else { Some(lab.session()?) };
@@ -34,7 +34,7 @@ pub async fn run(lab: &Lab<'_>, args: &LoadArgs) -> Result<u8> {
 }
 
 /// Prints a report, and says where the rest of it is.
-pub fn finish(lab: &Lab<'_>, report: &Report, junit: Option<&std::path::Path>) -> Result<u8> {
+pub(crate) fn finish(lab: &Lab<'_>, report: &Report, junit: Option<&std::path::Path>) -> Result<u8> {
     if let Some(path) = junit {
         std::fs::write(path, report::junit(report)).with_context(|| problem::unwritable(path))?;
     }
@@ -45,7 +45,7 @@ pub fn finish(lab: &Lab<'_>, report: &Report, junit: Option<&std::path::Path>) -
 }
 
 /// Runs a scenario to its report. The exit code is the caller's to draw.
-pub async fn perform(
+pub(crate) async fn perform(
     lab: &Lab<'_>,
     mut scenario: Scenario,
     session: Option<&Session>,
@@ -92,7 +92,7 @@ pub async fn perform(
 }
 
 /// The report of a run directory, written into it.
-pub fn write_report(dir: &RunDir) -> Result<Report> {
+pub(crate) fn write_report(dir: &RunDir) -> Result<Report> {
     let report = Report::of(&dir.read()?)?;
     dir.write_report(&report.json()?, &report::html(&report))?;
     Ok(report)
@@ -158,7 +158,7 @@ impl Target {
 }
 
 /// The service's own URL where this machine can dial it, else that of a port-forward that lives as long as we do.
-pub async fn service_url(
+pub(crate) async fn service_url(
     lab: &Lab<'_>,
     session: &Session,
     client: &kube::Client,

@@ -18,7 +18,7 @@ use crate::problem;
 use crate::terminal::{Ink, Terminal};
 use crate::workload::Facts;
 
-pub async fn run(lab: &Lab<'_>, args: &LogsArgs) -> Result<u8> {
+pub(crate) async fn run(lab: &Lab<'_>, args: &LogsArgs) -> Result<u8> {
     let session = lab.session()?;
     let workload = session.workload()?;
     let client = cluster::connect_session(&session).await?;

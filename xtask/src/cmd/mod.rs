@@ -1,14 +1,17 @@
 //! One verb, one file: each takes what was typed and the lab, and returns the exit code.
 
-pub mod completions;
-pub mod demo;
-pub mod forward;
-pub mod image;
-pub mod load;
-pub mod logs;
-pub mod report;
-pub mod runs;
-pub mod setup;
-pub mod status;
-pub mod teardown;
-pub mod watch;
+pub(crate) mod completions;
+pub(crate) mod conformance;
+pub(crate) mod demo;
+pub(crate) mod doctor;
+pub(crate) mod forward;
+pub(crate) mod image;
+pub(crate) mod load;
+pub(crate) mod logs;
+pub(crate) mod report;
+pub(crate) mod runs;
+pub(crate) mod setup;
+pub(crate) mod status;
+pub(crate) mod teardown;
+pub(crate) mod test;
+pub(crate) mod watch;

@@ -9,7 +9,7 @@ use crate::problem;
 use crate::report;
 use crate::run_dir::RunDir;
 
-pub fn run(lab: &Lab<'_>, args: &ReportArgs) -> Result<u8> {
+pub(crate) fn run(lab: &Lab<'_>, args: &ReportArgs) -> Result<u8> {
     let dir = RunDir::find(&lab.workspace, args.run.as_deref())?;
     let report = load::write_report(&dir)?;
     match args.output {

@@ -8,7 +8,7 @@ use crate::lab::Lab;
 use crate::report::Report;
 use crate::run_dir::RunDir;
 
-pub fn run(lab: &Lab<'_>, args: &OutputArgs) -> Result<u8> {
+pub(crate) fn run(lab: &Lab<'_>, args: &OutputArgs) -> Result<u8> {
     let runs = RunDir::list(&lab.workspace);
     if runs.is_empty() && args.output == Output::Text {
         lab.terminal.say("no run recorded yet; make one with: cargo xtask load demo");

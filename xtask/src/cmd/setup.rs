@@ -29,7 +29,7 @@ const PROBE_LIMIT: Duration = Duration::from_secs(5);
 /// The component that shortens the windows.
 const FAST: &str = "k8s/components/fast";
 
-pub async fn run(lab: &Lab<'_>, args: &SetupArgs) -> Result<u8> {
+pub(crate) async fn run(lab: &Lab<'_>, args: &SetupArgs) -> Result<u8> {
     let (session, url) = perform(lab, args).await?;
     lab.terminal.say(&format!("\nservice    {url}"));
     lab.terminal.say(&format!("namespace  {} on {}", session.namespace, session.provider.name()));
@@ -37,7 +37,7 @@ pub async fn run(lab: &Lab<'_>, args: &SetupArgs) -> Result<u8> {
     Ok(0)
 }
 
-pub async fn perform(lab: &Lab<'_>, args: &SetupArgs) -> Result<(Session, String)> {
+pub(crate) async fn perform(lab: &Lab<'_>, args: &SetupArgs) -> Result<(Session, String)> {
     let environments = lab.workspace.environments();
     if args.manifests.is_none() && !environments.contains(&args.env) {
         return Err(problem::unknown_environment(&args.env, &environments).into());

@@ -21,7 +21,7 @@ use crate::workload::Facts;
 
 const LOG_LINES: i64 = 5;
 
-pub async fn run(lab: &Lab<'_>, args: &OutputArgs) -> Result<u8> {
+pub(crate) async fn run(lab: &Lab<'_>, args: &OutputArgs) -> Result<u8> {
     let session = lab.session()?;
     let picture = Picture::take(lab, &session).await?;
     match args.output {

@@ -9,7 +9,7 @@ use crate::lab::Lab;
 use crate::problem;
 use crate::session::{ProviderKind, Session};
 
-pub async fn run(lab: &Lab<'_>, args: &TeardownArgs) -> Result<u8> {
+pub(crate) async fn run(lab: &Lab<'_>, args: &TeardownArgs) -> Result<u8> {
     let Some(mut session) = Session::load(&lab.workspace, &lab.profile)? else {
         return remove_strays(lab);
     };

@@ -21,7 +21,7 @@ use crate::workload::Facts;
 const EVENTS_SHOWN: usize = 8;
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
-pub async fn run(lab: &Lab<'_>, args: &WatchArgs) -> Result<u8> {
+pub(crate) async fn run(lab: &Lab<'_>, args: &WatchArgs) -> Result<u8> {
     let session = lab.session()?;
     let workload = session.workload()?;
     let client = cluster::connect_session(&session).await?;

@@ -8,17 +8,17 @@ use expect_test::expect;
 use super::*;
 
 fn shown(problem: Problem) -> String {
-    render(&anyhow!(problem))
+    render(&anyhow!(problem), "default")
 }
 
 #[test]
 fn the_chain_is_told_once_and_the_remedy_comes_last() {
     let refused = Err::<(), _>(std::io::Error::other("connection refused"));
-    let error = refused.context("GET /version").context(no_cluster("https://127.16.0.1:6443", "lab")).unwrap_err();
+    let error = refused.context("GET /version").context(no_cluster("https://127.16.0.1:6443")).unwrap_err();
     expect![[r#"
         no cluster answers at https://127.16.0.1:6443: GET /version: connection refused
           try: cargo xtask setup --profile lab"#]]
-    .assert_eq(&render(&error));
+    .assert_eq(&render(&error, "lab"));
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn an_error_without_wording_still_ends_with_a_command() {
     expect![[r#"
         something
           try: cargo xtask doctor"#]]
-    .assert_eq(&render(&anyhow!("something")));
+    .assert_eq(&render(&anyhow!("something"), "default"));
 }
 
 #[test]
@@ -57,9 +57,9 @@ fn wordings_of_setup() {
         profile `default` has no session: nothing is set up
           try: cargo xtask setup
         profile `lab` is only half set up: it was interrupted before anything was deployed
-          try: cargo xtask setup --profile lab
+          try: cargo xtask setup
         profile `default` is set up on embedded, and minikube was asked for
-          try: cargo xtask teardown   (or choose another --profile)
+          try: cargo xtask teardown   (or choose another profile)
         no environment `qa` under k8s/overlays (there: dev, prod)
           try: cargo xtask setup --env dev
         unknown cluster `kind`: it is one of auto, embedded, minikube, context, context=NAME

@@ -6,22 +6,36 @@ use self::chart::{Chart, Line};
 use super::{Point, Report, Verdict};
 
 const STYLE: &str = "
-:root{color-scheme:light dark;--bg:#fff;--fg:#1b1f24;--dim:#667;--line:#d8dce2;--card:#f6f7f9;--a:#2563c9;--b:#c2410c;--c:#0f8a5f;--d:#8b5cf6;--good:#0f7a3f;--bad:#b42318;--warn:#9a6700}
-@media(prefers-color-scheme:dark){:root{--bg:#14171c;--fg:#e4e7ec;--dim:#98a1b0;--line:#2c323b;--card:#1b1f26;--a:#6ea8fe;--b:#ff9e64;--c:#4fd6a0;--d:#b79cff;--good:#4fd68a;--bad:#ff7b72;--warn:#e3b341}}
-*{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,sans-serif}
-main{max-width:960px;margin:0 auto;padding:24px 20px 60px}h1{font-size:22px;margin:0 0 4px}h2{font-size:16px;margin:32px 0 8px}
-p.sub{color:var(--dim);margin:0 0 16px}.verdict{display:inline-block;padding:2px 10px;border-radius:6px;color:var(--bg);font-weight:600}
-.PASS{background:var(--good)}.FAIL{background:var(--bad)}.INVALID,.INTERRUPTED{background:var(--warn)}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:10px}
-.card{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:10px 12px}.card b{display:block;font-size:20px;font-variant-numeric:tabular-nums}
-.card span{color:var(--dim);font-size:13px}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-th,td{text-align:left;padding:5px 10px 5px 0;border-bottom:1px solid var(--line)}th{color:var(--dim);font-weight:500}
-.scroll{overflow-x:auto}.ok{color:var(--good)}.bad{color:var(--bad)}figure{margin:0 0 18px}figcaption{display:flex;gap:16px;flex-wrap:wrap;font-size:13px;color:var(--dim);margin:0 0 4px}
-figcaption b{color:var(--fg)}.key::before{content:'';display:inline-block;width:14px;height:3px;margin-right:6px;vertical-align:middle;background:var(--k)}
-svg{display:block;width:100%;height:auto}svg text{fill:var(--dim);font:11px system-ui,sans-serif}.grid{stroke:var(--line);stroke-width:1}
-.mark{stroke:var(--dim);stroke-width:1;stroke-dasharray:3 3}code{background:var(--card);padding:1px 5px;border-radius:4px}";
+:root { color-scheme: light dark; --bg: #fff; --fg: #1b1f24; --dim: #667; --line: #d8dce2; --card: #f6f7f9;
+  --a: #2563c9; --b: #c2410c; --c: #0f8a5f; --d: #8b5cf6; --good: #0f7a3f; --bad: #b42318; --warn: #9a6700 }
+@media (prefers-color-scheme:dark) { :root { --bg: #14171c; --fg: #e4e7ec; --dim: #98a1b0; --line: #2c323b;
+  --card: #1b1f26; --a: #6ea8fe; --b: #ff9e64; --c: #4fd6a0; --d: #b79cff; --good: #4fd68a; --bad: #ff7b72;
+  --warn: #e3b341 } }
+* { box-sizing: border-box }
+body { margin: 0; background: var(--bg); color: var(--fg); font: 15px/1.5 system-ui, sans-serif }
+main { max-width: 960px; margin: 0 auto; padding: 24px 20px 60px }
+h1 { font-size: 22px; margin: 0 0 4px } h2 { font-size: 16px; margin: 32px 0 8px }
+p.sub { color: var(--dim); margin: 0 0 16px }
+.verdict { display: inline-block; padding: 2px 10px; border-radius: 6px; color: var(--bg); font-weight: 600 }
+.PASS { background: var(--good) } .FAIL { background: var(--bad) } .INVALID, .INTERRUPTED { background: var(--warn) }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 10px }
+.card { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 10px 12px }
+.card b { display: block; font-size: 20px; font-variant-numeric: tabular-nums }
+.card span { color: var(--dim); font-size: 13px }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
+th, td { text-align: left; padding: 5px 10px 5px 0; border-bottom: 1px solid var(--line) }
+th { color: var(--dim); font-weight: 500 } .scroll { overflow-x: auto }
+.ok { color: var(--good) } .bad { color: var(--bad) } figure { margin: 0 0 18px }
+figcaption { display: flex; gap: 16px; flex-wrap: wrap; font-size: 13px; color: var(--dim); margin: 0 0 4px }
+figcaption b { color: var(--fg) }
+.key::before { content: ''; display: inline-block; width: 14px; height: 3px; margin-right: 6px;
+  vertical-align: middle; background: var(--k) }
+svg { display: block; width: 100%; height: auto } svg text { fill: var(--dim); font: 11px system-ui, sans-serif }
+.grid { stroke: var(--line); stroke-width: 1 }
+.mark { stroke: var(--dim); stroke-width: 1; stroke-dasharray: 3 3 }
+code { background: var(--card); padding: 1px 5px; border-radius: 4px }";
 
-pub fn html(report: &Report) -> String {
+pub(crate) fn html(report: &Report) -> String {
     let mut body = String::new();
     body.push_str(&header(report));
     body.push_str(&cards(report));

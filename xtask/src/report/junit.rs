@@ -2,7 +2,7 @@
 
 use super::{Report, Verdict};
 
-pub fn junit(report: &Report) -> String {
+pub(crate) fn junit(report: &Report) -> String {
     let failed = report.expectations.iter().filter(|expectation| !expectation.passed).count();
     let errors = usize::from(matches!(report.verdict, Verdict::Invalid | Verdict::Interrupted));
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");

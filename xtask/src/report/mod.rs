@@ -20,16 +20,16 @@ use crate::observation::Observation;
 use crate::problem;
 use crate::run_dir::{ClusterFacts, Recording};
 
-pub use self::html::html;
-pub use self::junit::junit;
-pub use self::series::Point;
-pub use self::text::text;
-pub use self::verdict::{Expectation, Verdict};
+pub(crate) use self::html::html;
+pub(crate) use self::junit::junit;
+pub(crate) use self::series::Point;
+pub(crate) use self::text::text;
+pub(crate) use self::verdict::{Expectation, Verdict};
 
-pub const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     pub version: u32,
     pub run: String,
     pub scenario: String,
@@ -63,21 +63,21 @@ pub struct Report {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Replicas {
+pub(crate) struct Replicas {
     pub start: i32,
     pub peak: i32,
     pub end: i32,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Figures {
+pub(crate) struct Figures {
     #[serde(flatten)]
     pub counts: Requests,
     pub lost: u64,
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub struct Generator {
+pub(crate) struct Generator {
     pub verdict: String,
     pub reasons: Vec<String>,
     pub pacing_error_us: Percentiles,
@@ -88,7 +88,7 @@ pub struct Generator {
 
 /// One move of the replica count, and what the autoscaler saw when it made it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Change {
+pub(crate) struct Change {
     pub t_s: f64,
     pub from: i32,
     pub to: i32,
@@ -97,7 +97,7 @@ pub struct Change {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Warning {
+pub(crate) struct Warning {
     pub t_s: f64,
     pub reason: String,
     pub message: String,
@@ -105,7 +105,7 @@ pub struct Warning {
 }
 
 impl Report {
-    pub fn of(recording: &Recording) -> Result<Report> {
+    pub(crate) fn of(recording: &Recording) -> Result<Report> {
         let facts = LoadFacts::of(recording)?;
         let track = Track::of(recording, facts.start_ms, facts.end_ms);
         let mut report = Report {
@@ -141,7 +141,7 @@ impl Report {
         Ok(report)
     }
 
-    pub fn json(&self) -> Result<String> {
+    pub(crate) fn json(&self) -> Result<String> {
         Ok(serde_json::to_string_pretty(self)? + "\n")
     }
 }

@@ -11,7 +11,7 @@ use crate::scene::Scene;
 const POINTS_MAX: i64 = 86_400;
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Point {
+pub(crate) struct Point {
     pub t_s: i64,
     pub planned_per_s: Option<f64>,
     pub ok_per_s: Option<u64>,
@@ -27,7 +27,7 @@ pub struct Point {
     pub cpu_milli: Option<i64>,
 }
 
-pub fn of(recording: &Recording, start_ms: i64) -> Vec<Point> {
+pub(super) fn of(recording: &Recording, start_ms: i64) -> Vec<Point> {
     let last_seen = recording.timeline.last().map_or(0, |entry| (entry.t_unix_ms - start_ms) / 1000);
     let seconds = last_seen.max(recording.intervals.len() as i64).clamp(0, POINTS_MAX);
     let mut points: Vec<Point> = (0..=seconds).map(Point::at).collect();

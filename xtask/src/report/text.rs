@@ -6,7 +6,7 @@ use crate::terminal::{Ink, paint};
 const COLUMNS: usize = 64;
 const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-pub fn text(report: &Report, color: bool) -> String {
+pub(crate) fn text(report: &Report, color: bool) -> String {
     let mut out = Vec::new();
     out.push(headline(report, color));
     for expectation in &report.expectations {

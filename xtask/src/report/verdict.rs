@@ -13,7 +13,7 @@ use crate::run_dir::Recording;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
+pub(crate) enum Verdict {
     Pass,
     Fail,
     /// The generator was the limit; the figures say nothing about the service.
@@ -22,7 +22,7 @@ pub enum Verdict {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Expectation {
+pub(crate) struct Expectation {
     pub name: String,
     pub expected: String,
     pub measured: String,
@@ -30,7 +30,7 @@ pub struct Expectation {
 }
 
 impl Verdict {
-    pub fn exit_code(self) -> u8 {
+    pub(crate) fn exit_code(self) -> u8 {
         match self {
             Verdict::Pass => 0,
             Verdict::Fail => EXIT_EXPECTATION,
@@ -39,7 +39,7 @@ impl Verdict {
         }
     }
 
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Verdict::Pass => "PASS",
             Verdict::Fail => "FAIL",
