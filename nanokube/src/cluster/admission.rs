@@ -32,8 +32,21 @@ pub(super) fn on_create(
             service::allocate(writing, object, None, settings)?;
             quota::check(writing, kind, object)
         }
+        "namespaces" => {
+            hold(object);
+            Ok(())
+        }
         _ if kind.namespaced => quota::check(writing, kind, object),
         _ => Ok(()),
+    }
+}
+
+/// A new namespace is held until its controller has emptied it. (Not a default: once taken off, it stays off.)
+fn hold(namespace: &mut Value) {
+    let mut finalizers = object::array_at(namespace, "/spec/finalizers").to_vec();
+    if !finalizers.iter().any(|finalizer| finalizer == "kubernetes") {
+        finalizers.push(json!("kubernetes"));
+        object::set(namespace, &["spec", "finalizers"], Value::Array(finalizers));
     }
 }
 

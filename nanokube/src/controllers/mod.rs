@@ -11,6 +11,7 @@
 pub mod action;
 pub mod runner;
 
+pub mod cron_job;
 pub mod daemon_set;
 pub mod deployment;
 pub mod disruption;

@@ -20,7 +20,7 @@ use super::failures::Failures;
 use super::pod_gc::{self, PodGc};
 use super::time::plus_s;
 use super::{
-    daemon_set, deployment, disruption, endpoints, events, garbage, job, namespace, node_taints, replica_set,
+    cron_job, daemon_set, deployment, disruption, endpoints, events, garbage, job, namespace, node_taints, replica_set,
     scheduler, stateful_set,
 };
 use crate::cluster::{Change, ChangeKind, Cluster, DeleteOptions, Part, Patch, Propagation, Snapshot, Watch, Writer};
@@ -380,6 +380,11 @@ fn table(config: &Config) -> Vec<Controller> {
             "serviceaccount",
             &[namespace::NAMESPACES, namespace::SERVICE_ACCOUNTS, namespace::CONFIG_MAPS],
             Box::new(move |view| namespace::furnish(view.snapshot, &root_ca)),
+        ),
+        Controller::of_kinds(
+            "cronjob",
+            cron_job::INPUTS,
+            Box::new(|view| cron_job::reconcile(view.snapshot, view.now)),
         ),
         Controller::of_kinds("job", job::INPUTS, Box::new(|view| job::reconcile(view.snapshot, view.now))),
         Controller::of_kinds(

@@ -91,7 +91,6 @@ const NETWORK_POLICY: &[Rule] =
     &[rule("spec.ingress[].ports[].protocol", TCP), rule("spec.egress[].ports[].protocol", TCP)];
 const NAMESPACE: &[Rule] = &[
     rule("spec", "{}"),
-    rule("spec.finalizers", "[\"kubernetes\"]"),
     rule("status", "{}"),
     rule("status.phase", "\"Active\""),
 ];

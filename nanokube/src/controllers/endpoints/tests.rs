@@ -52,8 +52,8 @@ fn ready_pods_become_endpoints_of_a_slice_and_of_the_older_form() {
 #[test]
 fn a_service_without_pods_has_an_empty_slice() {
     let lab = lab_with(0, json!({}));
-    assert_eq!(lab.list(ENDPOINT_SLICES)[0]["endpoints"], json!([]));
-    assert_eq!(lab.get(ENDPOINTS, "web")["subsets"], json!([]));
+    assert!(object::array_at(&lab.list(ENDPOINT_SLICES)[0], "/endpoints").is_empty());
+    assert!(object::array_at(&lab.get(ENDPOINTS, "web"), "/subsets").is_empty());
 }
 
 #[test]

@@ -191,7 +191,7 @@ fn targets_that_are_not_there_or_cannot_be_scaled_are_named() {
     let cases = [
         ("apps/v1", "Deployment", "no", "deployments.apps \"no\" not found"),
         ("example.com/v1", "Widget", "w", "no matches for kind \"Widget\" in group \"example.com\""),
-        ("v1", "ConfigMap", "c", "the server could not find the requested resource"),
+        ("policy/v1", "PodDisruptionBudget", "b", "the server could not find the requested resource"),
     ];
     for (api_version, kind, name, error) in cases {
         let target = json!({ "apiVersion": api_version, "kind": kind, "name": name });

@@ -15,7 +15,11 @@ fn set(replicas: i64) -> Value {
 #[test]
 fn orphans_that_match_are_adopted_and_strays_are_released() {
     let mut lab = Lab::new();
-    lab.create(PODS, json!({ "metadata": { "name": "orphan", "labels": { "app": "web" } }, "spec": {} }));
+    lab.create(
+        PODS,
+        json!({ "metadata": { "name": "orphan", "labels": { "app": "web" } },
+        "spec": { "containers": [{ "name": "c", "image": "i" }] } }),
+    );
     let rs = lab.create(REPLICA_SETS, set(2));
     lab.run(3, |_| {});
     assert!(object::is_controlled_by(&lab.get(PODS, "orphan"), object::uid(&rs)));

@@ -114,7 +114,8 @@ fn a_template_that_returns_is_its_old_revision_with_a_new_number() {
 
 #[test]
 fn claims_are_made_from_templates_and_outlive_their_pods() {
-    let claim = json!({ "metadata": { "name": "data" }, "spec": { "accessModes": ["ReadWriteOnce"] } });
+    let claim = json!({ "metadata": { "name": "data" }, "spec": {
+        "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Mi" } } } });
     let mut lab = ran(json!({ "replicas": 2, "volumeClaimTemplates": [claim] }));
     let claims = |lab: &Lab| lab.list(CLAIMS).iter().map(|it| object::name(it).to_owned()).collect::<Vec<_>>();
     assert_eq!(claims(&lab), ["data-db-0", "data-db-1"]);
