@@ -9,10 +9,13 @@ use std::sync::OnceLock;
 
 mod parse;
 
+/// The table as it was generated.
+pub const TABLE: &[u8] = include_bytes!("../../data/schema.txt.gz");
+
 /// All types of the served API groups (v1.36).
 pub fn schema() -> &'static Schema {
     static SCHEMA: OnceLock<Schema> = OnceLock::new();
-    SCHEMA.get_or_init(|| parse::parse(include_bytes!("../../data/schema.txt.gz")))
+    SCHEMA.get_or_init(|| parse::parse(TABLE))
 }
 
 /// Types and how to find them.

@@ -1,0 +1,83 @@
+//! Documents have what clients look for, and refer to nothing that is not in them.
+
+use serde_json::Value;
+
+use super::*;
+
+fn document(api_version: &str) -> Value {
+    let group_version = GroupVersion::parse(api_version);
+    let document = OpenApi::default().document(&Registry::built_in(), &group_version).unwrap();
+    serde_json::from_slice(&document.body).unwrap()
+}
+
+/// Every `$ref` in a value.
+fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+    match value {
+        Value::Object(map) => {
+            found.extend(map.get("$ref").and_then(Value::as_str));
+            map.values().for_each(|inner| references(inner, found));
+        }
+        Value::Array(list) => list.iter().for_each(|inner| references(inner, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_document_of_the_index_is_complete_in_itself() {
+    let (registry, openapi) = (Registry::built_in(), OpenApi::default());
+    let mut total = 0;
+    for (path, entry) in openapi.index(&registry)["paths"].as_object().unwrap() {
+        let version = GroupVersion::parse(path.trim_start_matches("apis/").trim_start_matches("api/"));
+        let document = openapi.document(&registry, &version).unwrap();
+        total += document.body.len();
+        assert!(entry["serverRelativeURL"].as_str().unwrap().ends_with(&format!("{path}?hash={}", document.hash)));
+        let body: Value = serde_json::from_slice(&document.body).unwrap();
+        let mut found = Vec::new();
+        references(&body, &mut found);
+        for reference in found {
+            let pointer = reference.trim_start_matches('#').to_string();
+            assert!(body.pointer(&pointer).is_some_and(Value::is_object), "{path}: {reference}");
+        }
+    }
+    assert!(total < 1 << 20, "{total} bytes of documents");
+    assert!(openapi.document(&registry, &GroupVersion::new("apps", "v9")).is_none());
+}
+
+#[test]
+fn a_kind_has_a_patch_that_validates_fields() {
+    let apps = document("apps/v1");
+    let item = &apps["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"];
+    let of_kind = json!({ "group": "apps", "version": "v1", "kind": "Deployment" });
+    assert_eq!(item["patch"]["x-kubernetes-group-version-kind"], of_kind);
+    let parameters = item["patch"]["parameters"].as_array().unwrap();
+    assert!(parameters.iter().any(|parameter| parameter["name"] == "fieldValidation"));
+    let schema = &apps["components"]["schemas"]["io.k8s.api.apps.v1.Deployment"];
+    assert_eq!(schema["x-kubernetes-group-version-kind"], json!([of_kind]));
+    let strategy = &apps["components"]["schemas"]["io.k8s.api.apps.v1.DeploymentStrategy"]["properties"]["type"];
+    assert_eq!(strategy["enum"], json!(["Recreate", "RollingUpdate"]));
+}
+
+#[test]
+fn a_definition_becomes_a_document_and_changes_its_hash() {
+    let registry = |kind: &str| {
+        let definition = json!({ "spec": { "versions": [{ "name": "v1", "schema": { "openAPIV3Schema": { "type": "object",
+            "properties": { "spec": { "type": kind } } } } }] } });
+        let mut registry = Registry::default();
+        let mut widget = (**Registry::built_in().resource("configmaps").unwrap()).clone();
+        widget.resource = "widgets.example.com".into();
+        widget.plural = "widgets".into();
+        widget.kind = "Widget".into();
+        widget.served = vec![GroupVersion::new("example.com", "v1")];
+        widget.definition = Some(Arc::new(definition));
+        registry.insert(widget);
+        registry
+    };
+    let (openapi, version) = (OpenApi::default(), GroupVersion::new("example.com", "v1"));
+    let first = openapi.document(&registry("object"), &version).unwrap();
+    let body: Value = serde_json::from_slice(&first.body).unwrap();
+    let schema = &body["components"]["schemas"]["com.example.v1.Widget"];
+    assert_eq!(schema["properties"]["spec"]["type"], "object");
+    assert!(schema["properties"]["metadata"]["$ref"].is_string());
+    assert_eq!(openapi.document(&registry("object"), &version).unwrap().hash, first.hash);
+    assert_ne!(openapi.document(&registry("string"), &version).unwrap().hash, first.hash);
+}
