@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use crate::api::{self, Api, auth::Token};
 use crate::cli;
 use crate::cluster::{Clock, Cluster, Settings};
-use crate::controllers::runner;
+use crate::controllers::{hpa, runner};
 use crate::credentials::Credentials;
 use crate::instance::{self, Directory, Facts, Holding, Network};
 use crate::metrics::Metrics;
@@ -76,6 +76,7 @@ async fn serve(directory: &Directory, start: &cli::Start, holding: Holding, bega
     .context("cannot start the controllers")?;
 
     let metrics = Metrics::new(start.metrics_resolution);
+    let hpa = start_hpa(&cluster, &metrics, start)?;
     let proxy = Proxy::start(cluster.clone(), network.node());
 
     let (stop, stopped) = watch::channel(false);
@@ -107,6 +108,9 @@ async fn serve(directory: &Directory, start: &cli::Start, holding: Holding, bega
     // Nobody listening any more is fine: the server has ended already.
     let _ = stop.send(true);
     let _ = serving.await;
+    if let Some(hpa) = hpa {
+        hpa.stop();
+    }
     controllers.stop();
     drop(proxy);
     // The pid file names a process that is about to be gone.
@@ -114,6 +118,27 @@ async fn serve(directory: &Directory, start: &cli::Start, holding: Holding, bega
     eprintln!("stopped");
     drop(holding);
     Ok(())
+}
+
+/// The HPA controller, unless it is left out for another one to do its work.
+fn start_hpa(
+    cluster: &Cluster,
+    metrics: &Metrics,
+    start: &cli::Start,
+) -> anyhow::Result<Option<hpa::local::Running>> {
+    if start.without.contains(&cli::Controller::Hpa) {
+        return Ok(None);
+    }
+    let flags = hpa::Flags {
+        sync_period: start.hpa_sync_period,
+        downscale_stabilization: start.hpa_downscale_stabilization,
+        cpu_initialization_period: start.hpa_cpu_initialization_period,
+        initial_readiness_delay: start.hpa_initial_readiness_delay,
+        tolerance: start.hpa_tolerance,
+    };
+    let sources = hpa::local::Sources::of_node(cluster.clone(), metrics.clone());
+    let running = hpa::local::start(cluster.clone(), sources, &flags).context("cannot start the HPA controller")?;
+    Ok(Some(running))
 }
 
 fn addresses(network: Network, api: SocketAddr) -> Vec<std::net::Ipv4Addr> {

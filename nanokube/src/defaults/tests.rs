@@ -68,7 +68,7 @@ fn recorded_creations_get_the_defaults_of_the_real_server() {
             let plural = path.split('?').next().unwrap().rsplit('/').next().unwrap();
             let group = answer["apiVersion"].as_str().unwrap().rsplit_once('/').map(|(group, _)| group);
             let resource = group.map_or(plural.to_string(), |group| format!("{plural}.{group}"));
-            if matches!(resource.as_str(), "pods" | "services") {
+            if matches!(resource.as_str(), "pods" | "services" | "namespaces") {
                 continue;
             }
             apply(&resource, &mut object);

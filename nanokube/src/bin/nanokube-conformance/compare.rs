@@ -1,0 +1,130 @@
+//! Compares a live answer with a recorded one, leaving out what no two servers share: identities, times, addresses.
+
+use serde_json::{Map, Value};
+
+/// Fields that differ from run to run, wherever they stand.
+const IGNORED: &[&str] = &[
+    "uid",
+    "resourceVersion",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "managedFields",
+    "time",
+    "lastTransitionTime",
+    "lastUpdateTime",
+    "lastProbeTime",
+    "lastScaleTime",
+    "clusterIP",
+    "clusterIPs",
+    "nodePort",
+    "startTime",
+    "continue",
+    "selfLink",
+    "storageVersionHash",
+    "expirationTimestamp",
+    "token",
+];
+
+/// Kinds whose status is the business of controllers and nodes that work at their own pace.
+const WORKING: &[&str] =
+    &["Deployment", "ReplicaSet", "Pod", "Job", "HorizontalPodAutoscaler", "Namespace", "StatefulSet", "DaemonSet"];
+
+/// The first difference, as words; None when the answers agree.
+pub(crate) fn difference(recorded: &Value, live: &Value) -> Option<String> {
+    let (recorded, live) = (comparable(recorded), comparable(live));
+    first(&recorded, &live, "")
+}
+
+/// The value without what is ignored.
+pub(crate) fn comparable(value: &Value) -> Value {
+    let mut value = value.clone();
+    strip(&mut value);
+    value
+}
+
+fn strip(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            strip_map(map);
+            map.values_mut().for_each(strip);
+        }
+        Value::Array(list) => list.iter_mut().for_each(strip),
+        _ => {}
+    }
+}
+
+fn strip_map(map: &mut Map<String, Value>) {
+    let kind = map.get("kind").and_then(Value::as_str).unwrap_or("").to_string();
+    if WORKING.contains(&kind.as_str()) {
+        map.remove("status");
+    }
+    if kind == "Status" {
+        // Trailing identities of other runs stand inside messages.
+        for field in ["message"] {
+            if let Some(Value::String(text)) = map.get_mut(field) {
+                *text = without_identities(text);
+            }
+        }
+    }
+    if kind == "Pod" || kind == "Service" {
+        strip_token_volume(map);
+    }
+    map.retain(|key, _| !IGNORED.contains(&key.as_str()));
+}
+
+/// The real server mounts a token volume with a random name into every pod.
+fn strip_token_volume(map: &mut Map<String, Value>) {
+    let Some(Value::Object(spec)) = map.get_mut("spec") else { return };
+    let named = |entry: &Value| entry["name"].as_str().is_some_and(|name| name.starts_with("kube-api-access-"));
+    let mut drop_from = |owner: &mut Map<String, Value>, list: &str| {
+        if let Some(Value::Array(entries)) = owner.get_mut(list) {
+            entries.retain(|entry| !named(entry));
+            if entries.is_empty() {
+                owner.remove(list);
+            }
+        }
+    };
+    drop_from(spec, "volumes");
+    if let Some(Value::Array(containers)) = spec.get_mut("containers") {
+        for container in containers.iter_mut().filter_map(Value::as_object_mut) {
+            drop_from(container, "volumeMounts");
+        }
+    }
+}
+
+/// Masks uids and resource versions in a message.
+pub(crate) fn without_identities(text: &str) -> String {
+    let mut words: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+        let is_uid = bare.len() == 36 && bare.matches('-').count() == 4;
+        let is_number = bare.len() >= 3 && bare.chars().all(|c| c.is_ascii_digit());
+        words.push(if is_uid || is_number { word.replace(bare, "#") } else { word.to_string() });
+    }
+    words.join(" ")
+}
+
+fn first(recorded: &Value, live: &Value, path: &str) -> Option<String> {
+    match (recorded, live) {
+        (Value::Object(a), Value::Object(b)) => {
+            let keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
+            keys.into_iter().find_map(|key| {
+                let inner = format!("{path}.{key}");
+                match (a.get(key), b.get(key)) {
+                    (Some(a), Some(b)) => first(a, b, &inner),
+                    (Some(a), None) => Some(format!("{inner} is missing, recorded {a}")),
+                    (None, Some(b)) => Some(format!("{inner} = {b} is too much")),
+                    (None, None) => None,
+                }
+            })
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            if a.len() != b.len() {
+                return Some(format!("{path} has {} entries, recorded {}: {live} recorded {recorded}", b.len(), a.len()));
+            }
+            a.iter().zip(b).enumerate().find_map(|(index, (a, b))| first(a, b, &format!("{path}[{index}]")))
+        }
+        (a, b) if a == b => None,
+        (a, b) => Some(format!("{path} is {b}, recorded {a}")),
+    }
+}

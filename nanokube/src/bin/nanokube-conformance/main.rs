@@ -1,0 +1,102 @@
+//! `nanokube-conformance`: how far an API server is from the real one, N of M by area.
+//!
+//! It replays recorded exchanges with a real v1.36 API server against any other one: the server of `--kubeconfig` or
+//! `KUBECONFIG`. Every recorded exchange counts, whether it passes, fails or is a named gap. Exit code 0 when the essential
+//! areas pass whole and at least 95 % overall.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+
+mod client;
+mod compare;
+mod gaps;
+mod kubectl;
+mod prepare;
+mod replay;
+mod score;
+mod watching;
+
+use client::Client;
+use score::Score;
+
+/// Replays recorded exchanges of a real API server against another.
+#[derive(Debug, Parser)]
+#[command(name = "nanokube-conformance", version)]
+struct Args {
+    /// The kubeconfig of the server to try [default: $KUBECONFIG]
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    kubeconfig: PathBuf,
+    /// The folder of recorded exchanges [default: $SWELL_VECTORS/specs/kube-api-samples, else the committed subset]
+    #[arg(long, value_name = "DIR")]
+    recordings: Option<PathBuf>,
+    /// A kubectl to run the command matrix with (repeatable) [default: those on PATH]
+    #[arg(long, value_name = "FILE")]
+    kubectl: Vec<PathBuf>,
+    /// Show every failing case in full
+    #[arg(long)]
+    verbose: bool,
+    /// Only this area
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+}
+
+/// Share of all cases that must pass.
+const WANTED_SHARE: f64 = 0.95;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run(Args::parse()).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("nanokube-conformance: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let client = Client::from_kubeconfig(&args.kubeconfig)?;
+    let recordings = recordings(&args)?;
+    println!("server      {}", client.server());
+    println!("recordings  {}", recordings.display());
+    let wanted = |area: &str| args.only.as_deref().is_none_or(|only| only == area);
+    prepare::run(&client).await.context("cannot prepare the server")?;
+    let mut score = Score::new(args.verbose);
+    for (area, file) in replay::AREAS {
+        if wanted(area) {
+            replay::run(&client, &recordings.join(file), area, &mut score).await?;
+        }
+    }
+    if wanted("protobuf") {
+        replay::protobuf(&client, &recordings, &mut score).await?;
+    }
+    if wanted("discovery") {
+        replay::discovery(&client, &recordings, &mut score).await?;
+    }
+    if wanted("list and watch") {
+        watching::run(&client, &recordings, &mut score).await?;
+    }
+    if wanted("kubectl") {
+        kubectl::run(&args.kubeconfig, &args.kubectl, &mut score)?;
+    }
+    prepare::clean(&client).await;
+    score.print();
+    Ok(if score.share() >= WANTED_SHARE { ExitCode::SUCCESS } else { ExitCode::from(2) })
+}
+
+fn recordings(args: &Args) -> anyhow::Result<PathBuf> {
+    if let Some(folder) = &args.recordings {
+        return Ok(folder.clone());
+    }
+    let root = std::env::var_os("SWELL_VECTORS").map_or_else(|| PathBuf::from("../shared"), PathBuf::from);
+    let folder = root.join("specs/kube-api-samples");
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    let committed = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/recorded");
+    anyhow::ensure!(committed.is_dir(), "no recordings: give their folder with --recordings DIR");
+    Ok(committed)
+}

@@ -1,0 +1,100 @@
+//! The state that the recordings start from: the namespace `lab` and the objects that cases refer to.
+
+use serde_json::{Value, json};
+
+use super::client::Client;
+
+pub(crate) const NAMESPACE: &str = "lab";
+
+/// Removes what an earlier run left and makes the objects anew.
+pub(crate) async fn run(client: &Client) -> anyhow::Result<()> {
+    clean(client).await;
+    for (path, object) in objects() {
+        let answer = client.write("POST", path, &object).await?;
+        anyhow::ensure!(matches!(answer.status, 201 | 409), "POST {path}: {} {}", answer.status, answer.json());
+    }
+    Ok(())
+}
+
+/// Takes everything away again; waits until the namespace is gone.
+pub(crate) async fn clean(client: &Client) {
+    let namespace = format!("/api/v1/namespaces/{NAMESPACE}");
+    for path in [namespace.as_str(), "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.lab.example.com"] {
+        // Nothing to remove is the usual case.
+        let _ = client.write("DELETE", path, &json!({})).await;
+    }
+    for _ in 0..600 {
+        match client.get(&namespace).await {
+            Ok(answer) if answer.status == 404 => return,
+            _ => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+        }
+    }
+}
+
+fn objects() -> Vec<(&'static str, Value)> {
+    let template = json!({
+        "metadata": { "labels": { "app": "web" } },
+        "spec": { "containers": [{ "name": "app", "image": "localhost/bb:1", "command": ["sleep", "10000"] }] },
+    });
+    let columns = json!([{ "jsonPath": ".spec.replicas", "name": "Replicas", "type": "integer" }]);
+    let integer = json!({ "type": "object", "properties": { "replicas": { "type": "integer" } } });
+    let status = json!({
+        "type": "object",
+        "properties": { "replicas": { "type": "integer" }, "selector": { "type": "string" } },
+    });
+    let definition = json!({
+        "metadata": { "name": "widgets.lab.example.com" },
+        "spec": {
+            "group": "lab.example.com",
+            "scope": "Namespaced",
+            "names": { "kind": "Widget", "listKind": "WidgetList", "plural": "widgets", "singular": "widget", "shortNames": ["wd"] },
+            "versions": [{
+                "name": "v1",
+                "served": true,
+                "storage": true,
+                "additionalPrinterColumns": columns,
+                "schema": { "openAPIV3Schema": { "type": "object", "properties": { "spec": integer, "status": status } } },
+                "subresources": {
+                    "status": {},
+                    "scale": {
+                        "specReplicasPath": ".spec.replicas",
+                        "statusReplicasPath": ".status.replicas",
+                        "labelSelectorPath": ".status.selector",
+                    },
+                },
+            }],
+        },
+    });
+    let hpa = json!({
+        "metadata": { "name": "web" },
+        "spec": {
+            "maxReplicas": 5,
+            "minReplicas": 2,
+            "scaleTargetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "web" },
+            "metrics": [{
+                "type": "Resource",
+                "resource": { "name": "cpu", "target": { "type": "Utilization", "averageUtilization": 50 } },
+            }],
+        },
+    });
+    vec![
+        ("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition),
+        ("/api/v1/namespaces", json!({ "metadata": { "name": NAMESPACE } })),
+        (
+            "/api/v1/namespaces/lab/configmaps",
+            json!({
+                "metadata": { "name": "cm1", "labels": { "app": "web" } },
+                "data": { "k1": "v1", "k2": "line1\nline2" },
+            }),
+        ),
+        ("/api/v1/namespaces/lab/serviceaccounts", json!({ "metadata": { "name": "sa1" } })),
+        (
+            "/apis/apps/v1/namespaces/lab/deployments",
+            json!({
+                "metadata": { "name": "web", "labels": { "app": "web" } },
+                "spec": { "replicas": 2, "selector": { "matchLabels": { "app": "web" } }, "template": template },
+            }),
+        ),
+        ("/apis/autoscaling/v2/namespaces/lab/horizontalpodautoscalers", hpa),
+    ]
+}

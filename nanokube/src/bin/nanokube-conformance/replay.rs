@@ -1,0 +1,213 @@
+//! Replays recorded writes in their order, with identities of the recording exchanged for those of this server.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Context;
+use serde_json::Value;
+
+use super::client::{Answer, Call, Client};
+use super::compare;
+use super::score::{Outcome, Score};
+
+/// The areas that are lists of write exchanges, and their files.
+pub(crate) const AREAS: &[(&str, &str)] = &[
+    ("writes basic", "writes-basic.json"),
+    ("writes workloads", "writes-workloads.json"),
+    ("apply and patch", "writes-ssa-smp.json"),
+    ("deletion", "writes-delete.json"),
+];
+
+/// What an identity of the recording is on this server.
+#[derive(Default)]
+struct Translation(BTreeMap<String, String>);
+
+pub(crate) async fn run(client: &Client, file: &Path, area: &str, score: &mut Score) -> anyhow::Result<()> {
+    let Ok(text) = std::fs::read(file) else {
+        println!("{area}: no recording {}", file.display());
+        return Ok(());
+    };
+    let exchanges: Vec<Value> = serde_json::from_slice(&text).with_context(|| format!("{} is broken", file.display()))?;
+    let mut translation = Translation::default();
+    for exchange in &exchanges {
+        let label = exchange["label"].as_str().unwrap_or_default();
+        let call = translation.call(exchange);
+        let outcome = match client.send(&call).await {
+            Ok(answer) => {
+                translation.learn(&exchange["response"], &answer.json());
+                judge(exchange, &answer)
+            }
+            Err(error) => Outcome::Failed(format!("{error:#}")),
+        };
+        score.add(area, label, outcome);
+    }
+    Ok(())
+}
+
+fn judge(exchange: &Value, answer: &Answer) -> Outcome {
+    let recorded = exchange["status"].as_u64().unwrap_or(0);
+    if recorded != u64::from(answer.status) {
+        return Outcome::Failed(format!("status {}, recorded {recorded}: {}", answer.status, answer.json()));
+    }
+    if let Some(warning) = exchange["warning"].as_str()
+        && answer.header("warning") != Some(warning)
+    {
+        return Outcome::Failed(format!("warning {:?}, recorded {warning:?}", answer.header("warning")));
+    }
+    match compare::difference(&exchange["response"], &answer.json()) {
+        None => Outcome::Passed,
+        Some(why) => Outcome::Failed(why),
+    }
+}
+
+impl Translation {
+    fn call(&self, exchange: &Value) -> Call {
+        let mut body = exchange["body"].clone();
+        let body = match &mut body {
+            Value::Null => Vec::new(),
+            Value::String(text) => text.clone().into_bytes(),
+            other => {
+                self.exchange(other);
+                other.to_string().into_bytes()
+            }
+        };
+        let mut path = exchange["path"].as_str().unwrap_or_default().to_string();
+        for (recorded, live) in &self.0 {
+            // Generated names stand in paths.
+            if recorded.contains('-') {
+                path = path.replace(recorded, live);
+            }
+        }
+        Call {
+            method: exchange["method"].as_str().unwrap_or("GET").to_string(),
+            path,
+            content_type: exchange["content_type"].as_str().map(str::to_string),
+            accept: None,
+            body: body.into(),
+        }
+    }
+
+    fn exchange(&self, value: &mut Value) {
+        match value {
+            Value::Object(map) => {
+                for (key, below) in map.iter_mut() {
+                    if matches!(key.as_str(), "uid" | "resourceVersion")
+                        && let Some(live) = below.as_str().and_then(|text| self.0.get(text))
+                    {
+                        *below = live.clone().into();
+                    }
+                    self.exchange(below);
+                }
+            }
+            Value::Array(list) => list.iter_mut().for_each(|below| self.exchange(below)),
+            _ => {}
+        }
+    }
+
+    /// Notes which identities stand at the same place of both answers.
+    fn learn(&mut self, recorded: &Value, live: &Value) {
+        for pointer in ["/metadata/uid", "/metadata/resourceVersion", "/metadata/name", "/details/uid"] {
+            let (Some(a), Some(b)) = (recorded.pointer(pointer), live.pointer(pointer)) else { continue };
+            if let (Some(a), Some(b)) = (a.as_str(), b.as_str())
+                && a != b
+            {
+                self.0.insert(a.to_string(), b.to_string());
+            }
+        }
+        if let (Some(a), Some(b)) = (recorded["items"].as_array(), live["items"].as_array()) {
+            a.iter().zip(b).for_each(|(a, b)| self.learn(a, b));
+        }
+    }
+}
+
+/// The bodies that kubectl sends as protobuf: what is stored must be what the real server made of them.
+pub(crate) async fn protobuf(client: &Client, folder: &Path, score: &mut Score) -> anyhow::Result<()> {
+    for (name, recording) in files(folder, "protobuf-create-")? {
+        let exchanges = recording["exchanges"].as_array().cloned().unwrap_or_default();
+        for exchange in exchanges.iter().filter(|exchange| exchange["request"]["method"] == "POST") {
+            let request = &exchange["request"];
+            let Some(body) = encoded(&request["body"]) else { continue };
+            let path = request["path"].as_str().unwrap_or_default();
+            let query = request["query"].as_str().unwrap_or_default();
+            let call = Call {
+                method: "POST".into(),
+                path: format!("{path}?{query}"),
+                content_type: Some("application/vnd.kubernetes.protobuf".into()),
+                accept: Some("application/vnd.kubernetes.protobuf,application/json".into()),
+                body: body.into(),
+            };
+            let answer = client.send(&call).await?;
+            let wanted = decoded(&request["body"]);
+            let outcome = if answer.status != 201 {
+                Outcome::Failed(format!("status {}: {}", answer.status, answer.json()))
+            } else {
+                contained(&wanted, &answer.json(), "").map_or(Outcome::Passed, Outcome::Failed)
+            };
+            score.add("protobuf", &name, outcome);
+        }
+    }
+    Ok(())
+}
+
+fn encoded(body: &Value) -> Option<Vec<u8>> {
+    use base64::Engine;
+    let text = ["_base64", "base64", "_b64"].iter().find_map(|key| body[key].as_str())?;
+    base64::engine::general_purpose::STANDARD.decode(text).ok()
+}
+
+fn decoded(body: &Value) -> Value {
+    ["_decoded_json", "decoded_json"].iter().find_map(|key| body.get(key)).cloned().unwrap_or(Value::Null)
+}
+
+/// The first part of `wanted` that `found` lacks.
+fn contained(wanted: &Value, found: &Value, path: &str) -> Option<String> {
+    match (wanted, found) {
+        (Value::Object(a), Value::Object(b)) => a.iter().find_map(|(key, value)| match b.get(key) {
+            Some(other) => contained(value, other, &format!("{path}.{key}")),
+            None if value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty) => None,
+            None => Some(format!("{path}.{key} is missing, sent {value}")),
+        }),
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            a.iter().zip(b).enumerate().find_map(|(at, (a, b))| contained(a, b, &format!("{path}[{at}]")))
+        }
+        (a, b) if a == b => None,
+        (a, b) => Some(format!("{path} is {b}, sent {a}")),
+    }
+}
+
+/// Every resource of the recorded lists: names, kinds, verbs, short names, categories.
+pub(crate) async fn discovery(client: &Client, folder: &Path, score: &mut Score) -> anyhow::Result<()> {
+    for (name, recorded) in files(&folder.join("discovery"), "api")? {
+        let Some(version) = recorded["groupVersion"].as_str() else { continue };
+        let path = if version.contains('/') { format!("/apis/{version}") } else { format!("/api/{version}") };
+        let live = client.get(&path).await?.json();
+        let found = live["resources"].as_array().cloned().unwrap_or_default();
+        for resource in recorded["resources"].as_array().into_iter().flatten() {
+            let case = format!("{name}: {}", resource["name"].as_str().unwrap_or_default());
+            let same = found.iter().find(|other| other["name"] == resource["name"]);
+            let outcome = match same {
+                None => Outcome::Failed("not served".to_string()),
+                Some(same) => compare::difference(resource, same).map_or(Outcome::Passed, Outcome::Failed),
+            };
+            score.add("discovery", &case, outcome);
+        }
+    }
+    Ok(())
+}
+
+/// The JSON files of a folder whose names start with `prefix`, in order.
+pub(crate) fn files(folder: &Path, prefix: &str) -> anyhow::Result<Vec<(String, Value)>> {
+    let mut found = Vec::new();
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(found) };
+    for entry in entries {
+        let path = entry?.path();
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().to_string();
+        if name.starts_with(prefix) && path.extension().is_some_and(|extension| extension == "json") {
+            let text = std::fs::read(&path)?;
+            let value = serde_json::from_slice(&text).with_context(|| format!("{} is broken", path.display()))?;
+            found.push((name, value));
+        }
+    }
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(found)
+}
