@@ -121,11 +121,7 @@ async fn serve(directory: &Directory, start: &cli::Start, holding: Holding, bega
 }
 
 /// The HPA controller, unless it is left out for another one to do its work.
-fn start_hpa(
-    cluster: &Cluster,
-    metrics: &Metrics,
-    start: &cli::Start,
-) -> anyhow::Result<Option<hpa::local::Running>> {
+fn start_hpa(cluster: &Cluster, metrics: &Metrics, start: &cli::Start) -> anyhow::Result<Option<hpa::local::Running>> {
     if start.without.contains(&cli::Controller::Hpa) {
         return Ok(None);
     }

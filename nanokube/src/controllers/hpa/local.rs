@@ -15,6 +15,7 @@ use crate::cluster::{Cluster, Part, Writer, scale_of};
 use crate::controllers::action::Event;
 use crate::controllers::event_recorder::EventRecorder;
 use crate::controllers::pod::PODS;
+use crate::metrics::{Metrics, body};
 use crate::object::{self, Object};
 use crate::selector::LabelSelector;
 use crate::status::ApiError;
@@ -28,6 +29,21 @@ pub type AggregatedSource = Box<dyn Fn(&str) -> Result<Value, ApiError> + Send>;
 pub struct Sources {
     pub pod_metrics: PodMetricsSource,
     pub aggregated: AggregatedSource,
+}
+
+impl Sources {
+    /// The node's own measurements; no other metrics API is registered.
+    pub fn of_node(cluster: Cluster, metrics: Metrics) -> Sources {
+        let pod_metrics = move |namespace: &str, selector: &LabelSelector| {
+            let now = cluster.now();
+            let measured = metrics.pods(Some(namespace)).into_iter().filter_map(|measured| {
+                let pod = cluster.get(PODS, namespace, &measured.name)?;
+                selector.matches_object(&pod).then(|| body::pod(&measured, &pod, now))
+            });
+            Ok(measured.collect())
+        };
+        Sources { pod_metrics: Box::new(pod_metrics), aggregated: Box::new(|_| Err(ApiError::no_such_path())) }
+    }
 }
 
 pub struct LocalWorld {
