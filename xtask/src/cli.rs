@@ -253,15 +253,27 @@ pub(crate) struct ExplainArgs {
     /// A HorizontalPodAutoscaler to try without a cluster
     #[arg(short, long, value_name = "FILE", requires = "usage")]
     pub file: Option<PathBuf>,
-    /// With -f: CPU of each pod, one value for all or one a pod, like 180m or 180m,90m
-    #[arg(long, value_name = "QUANTITY,...", value_delimiter = ',')]
-    pub usage: Vec<String>,
+    /// With -f: usage of each pod, like 180m (of CPU) or memory=64Mi
+    #[arg(long, value_name = "[NAME=]QUANTITY", value_delimiter = ',')]
+    pub(crate) usage: Vec<String>,
     /// With -f: replicas now
     #[arg(long, value_name = "N", default_value_t = 1)]
-    pub replicas: i32,
-    /// With -f: CPU request of each pod
-    #[arg(long, value_name = "QUANTITY", default_value = "100m")]
-    pub request: String,
+    pub(crate) replicas: i32,
+    /// With -f: request of each pod
+    #[arg(long, value_name = "[NAME=]QUANTITY", value_delimiter = ',', default_value = "100m")]
+    pub(crate) request: Vec<String>,
+    /// With -f: values of metrics that are not resources
+    #[arg(long, value_name = "NAME=QUANTITY", value_delimiter = ',')]
+    pub(crate) value: Vec<String>,
+    /// With -f: of the replicas, how many run but were never ready
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) starting: usize,
+    /// With -f: of the replicas, how many do not run yet
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) pending: usize,
+    /// With -f: of the replicas, how many have no sample
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) unmeasured: usize,
 }
 
 #[derive(Subcommand)]
@@ -270,6 +282,15 @@ pub(crate) enum ConformanceVerb {
     Hpa {
         /// Files of recorded decisions; without one: those of $SWELL_VECTORS, else the sample in autoscaler/testdata
         files: Vec<PathBuf>,
+    },
+    /// Replay recorded API exchanges against the embedded cluster, or against any other
+    Api {
+        /// Another API server than a fresh embedded cluster
+        #[arg(long, value_name = "FILE")]
+        kubeconfig: Option<PathBuf>,
+        /// The folder of recorded exchanges
+        #[arg(long, value_name = "DIR")]
+        recordings: Option<PathBuf>,
     },
 }
 

@@ -18,6 +18,7 @@ mod lab;
 mod live;
 mod observation;
 mod observer;
+mod opinion;
 mod pods;
 mod problem;
 mod report;
@@ -87,8 +88,8 @@ async fn run(cli: Cli, terminal: &terminal::Terminal) -> anyhow::Result<u8> {
         Verb::Image(args) => cmd::image::run(&lab, &args),
         Verb::Doctor(args) => cmd::doctor::run(&lab, &args).await,
         Verb::Test(args) => cmd::test::run(&lab, &args).await,
+        Verb::Explain(args) => cmd::explain::run(&lab, &args).await,
         Verb::Conformance(verb) => cmd::conformance::run(&lab, &verb),
         Verb::Completions(args) => cmd::completions::run(&args),
-        _ => Ok(0),
     }
 }

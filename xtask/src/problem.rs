@@ -348,6 +348,20 @@ pub(crate) fn processes_left(pids: &[i32]) -> Problem {
     Problem::new(format!("processes of the lab outlived the teardown: {pids}"), format!("kill {pids}"))
 }
 
+pub(crate) fn not_an_autoscaler(path: &Path) -> Problem {
+    Problem::usage(
+        format!("{} holds no readable HorizontalPodAutoscaler", path.display()),
+        "cargo xtask explain -f k8s/base/horizontal-pod-autoscaler.yaml --usage 180m --replicas 3",
+    )
+}
+
+pub(crate) fn bad_quantity(flag: &str, text: &str) -> Problem {
+    Problem::usage(
+        format!("{flag} {text}: not a quantity such as 180m, 0.5 or memory=64Mi"),
+        "cargo xtask explain --help",
+    )
+}
+
 pub(crate) fn no_vectors(variable: &str, sample: &str) -> Problem {
     Problem::usage(
         format!("no recorded decisions: {variable} names no folder with .jsonl files, and {sample} has none"),

@@ -213,7 +213,7 @@ fn only_one_module_of_xtask_knows_each_secret() {
         ("intervals.jsonl", &["run_dir.rs"]),
         ("timeline.jsonl", &["run_dir.rs"]),
         ("report.html", &["run_dir.rs"]),
-        ("\"--hpa-sync-period", &["cluster/embedded.rs"]),
+        ("--hpa-sync-period", &["cluster/embedded.rs"]),
         ("\"minikube\"", &["cluster/minikube.rs", "cluster/mod.rs", "session.rs", "checks/machine.rs"]),
         ("\"swell-service\"", &["image.rs", "image/build.rs", "image/engines.rs", "cluster/minikube.rs"]),
     ];

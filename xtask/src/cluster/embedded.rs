@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 use xshell::{Cmd, Shell};
 
-use super::Access;
+use super::{Access, Controller};
 use crate::problem;
 use crate::session::Pace;
 use crate::terminal::Step;
@@ -43,8 +43,8 @@ impl Embedded {
         }
         if running.is_none() || !same_pace {
             step.update("starting");
-            let mut args = vec!["start", "--wait"];
-            args.extend(pace_flags(pace));
+            let flags = pace_flags(pace);
+            let args: Vec<&str> = ["start", "--wait"].into_iter().chain(flags.iter().map(String::as_str)).collect();
             self.run(&args)?;
             acted = true;
         }
@@ -133,17 +133,30 @@ impl Embedded {
 }
 
 /// Fast: the same controllers with short constants, as the manifests' component `fast` shortens the windows.
-fn pace_flags(pace: Pace) -> &'static [&'static str] {
+pub(super) fn controller(pace: Pace) -> Controller {
     match pace {
-        Pace::Real => &[],
-        Pace::Fast => &[
-            "--hpa-sync-period=2s",
-            "--hpa-downscale-stabilization=15s",
-            "--hpa-cpu-initialization-period=10s",
-            "--hpa-initial-readiness-delay=5s",
-            "--metrics-resolution=2s",
-        ],
+        Pace::Real => Controller::default(),
+        Pace::Fast => Controller {
+            sync_period_s: 2,
+            downscale_stabilization_s: 15,
+            cpu_initialization_period_s: 10,
+            initial_readiness_delay_s: 5,
+        },
     }
+}
+
+fn pace_flags(pace: Pace) -> Vec<String> {
+    if pace == Pace::Real {
+        return Vec::new();
+    }
+    let controller = controller(pace);
+    vec![
+        format!("--hpa-sync-period={}s", controller.sync_period_s),
+        format!("--hpa-downscale-stabilization={}s", controller.downscale_stabilization_s),
+        format!("--hpa-cpu-initialization-period={}s", controller.cpu_initialization_period_s),
+        format!("--hpa-initial-readiness-delay={}s", controller.initial_readiness_delay_s),
+        "--metrics-resolution=2s".to_owned(),
+    ]
 }
 
 fn summary(instance: &Value) -> String {

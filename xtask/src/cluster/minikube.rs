@@ -15,7 +15,7 @@ use kube::Api;
 use serde_json::Value;
 use xshell::{Cmd, Shell};
 
-use super::{Access, Reach};
+use super::{Access, Controller, Reach};
 use crate::cli::SetupArgs;
 use crate::problem::{self, Problem};
 use crate::session::Pace;
@@ -239,10 +239,13 @@ impl Minikube {
         args.push("--interactive=false".into());
         args.push("--keep-context".into());
         if pace == Pace::Fast {
-            for (knob, value) in
-                [("sync-period", "5s"), ("cpu-initialization-period", "10s"), ("initial-readiness-delay", "5s")]
-            {
-                args.push(format!("--extra-config=controller-manager.horizontal-pod-autoscaler-{knob}={value}"));
+            let controller = controller(pace);
+            for (knob, seconds) in [
+                ("sync-period", controller.sync_period_s),
+                ("cpu-initialization-period", controller.cpu_initialization_period_s),
+                ("initial-readiness-delay", controller.initial_readiness_delay_s),
+            ] {
+                args.push(format!("--extra-config=controller-manager.horizontal-pod-autoscaler-{knob}={seconds}s"));
             }
         }
         args.extend(["-o".into(), "json".into()]);
@@ -282,6 +285,19 @@ impl Minikube {
 
     fn command<'s>(&self, shell: &'s Shell) -> Cmd<'s> {
         environment(shell.cmd(PROGRAM).args(["-p", &self.profile]).quiet())
+    }
+}
+
+/// Only what cannot be set in the HorizontalPodAutoscaler itself is set for the controller manager.
+pub(super) fn controller(pace: Pace) -> Controller {
+    match pace {
+        Pace::Real => Controller::default(),
+        Pace::Fast => Controller {
+            sync_period_s: 5,
+            cpu_initialization_period_s: 10,
+            initial_readiness_delay_s: 5,
+            ..Controller::default()
+        },
     }
 }
 

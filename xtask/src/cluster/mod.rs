@@ -40,6 +40,38 @@ pub(crate) enum Reach {
     Forward,
 }
 
+/// Constants of the horizontal pod autoscaler, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Controller {
+    pub(crate) sync_period_s: u64,
+    pub(crate) downscale_stabilization_s: u64,
+    pub(crate) cpu_initialization_period_s: u64,
+    pub(crate) initial_readiness_delay_s: u64,
+}
+
+impl Default for Controller {
+    fn default() -> Controller {
+        Controller {
+            sync_period_s: 15,
+            downscale_stabilization_s: 300,
+            cpu_initialization_period_s: 300,
+            initial_readiness_delay_s: 30,
+        }
+    }
+}
+
+impl Controller {
+    pub(crate) fn config(&self) -> autoscaler::config::Config {
+        let ns = |seconds: u64| i64::try_from(seconds * 1_000_000_000).unwrap_or(i64::MAX);
+        autoscaler::config::Config {
+            downscale_stabilization_ns: ns(self.downscale_stabilization_s),
+            cpu_initialization_period_ns: ns(self.cpu_initialization_period_s),
+            initial_readiness_delay_ns: ns(self.initial_readiness_delay_s),
+            ..autoscaler::config::Config::default()
+        }
+    }
+}
+
 pub(crate) enum Cluster {
     Embedded(embedded::Embedded),
     Minikube(minikube::Minikube),
@@ -174,6 +206,15 @@ impl Cluster {
             }),
             Cluster::Minikube(minikube) => minikube.reach(namespace, service),
             Cluster::Context(context) => Ok(context.reach(node_port)),
+        }
+    }
+
+    /// The constants that the cluster's controller decides with, as far as we set them or Kubernetes does.
+    pub(crate) fn controller(&self, pace: Pace) -> Controller {
+        match self {
+            Cluster::Embedded(_) => embedded::controller(pace),
+            Cluster::Minikube(_) => minikube::controller(pace),
+            Cluster::Context(_) => Controller::default(),
         }
     }
 

@@ -1,25 +1,64 @@
 //! `conformance`: how far the lab is from Kubernetes itself, by replaying what was recorded of it.
 //!
-//! `hpa` replays decisions of the real controller and is content with nothing less than all of them.
+//! `hpa` replays decisions of the real controller and is content with nothing less than all of them. `api` replays
+//! exchanges with a real API server, against an embedded cluster that is made for it and removed again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use autoscaler::conformance;
+use xshell::Shell;
 
 use crate::cli::ConformanceVerb;
+use crate::cluster::Cluster;
 use crate::lab::Lab;
 use crate::problem;
+use crate::session::{Pace, ProviderKind, Session};
+use crate::terminal::Verbosity;
 
 /// Names the folder of recorded decisions.
 const VECTORS: &str = "SWELL_VECTORS";
+/// The program that replays exchanges, and the profile of the cluster that it is let loose on.
+const SUITE: &str = "nanokube-conformance";
+const API_PROFILE: &str = "conformance";
 /// A sample that every clone has.
 const SAMPLE: &str = "autoscaler/testdata";
 
 pub(crate) fn run(lab: &Lab<'_>, verb: &ConformanceVerb) -> Result<u8> {
     match verb {
         ConformanceVerb::Hpa { files } => hpa(lab, files),
+        ConformanceVerb::Api { kubeconfig, recordings } => api(lab, kubeconfig.as_deref(), recordings.as_deref()),
     }
+}
+
+fn api(lab: &Lab<'_>, kubeconfig: Option<&Path>, recordings: Option<&Path>) -> Result<u8> {
+    lab.workspace.build(lab.terminal)?;
+    if let Some(kubeconfig) = kubeconfig {
+        return replay(lab, kubeconfig, recordings);
+    }
+    let session = Session::new(API_PROFILE, ProviderKind::Embedded, "", Pace::Real);
+    let cluster = Cluster::of_session(&lab.workspace, &session)?;
+    let step = lab.terminal.step("cluster");
+    let access = cluster.start(lab.terminal, &step, Pace::Real, None)?;
+    step.done(&access.summary);
+    let outcome = replay(lab, &access.kubeconfig, recordings);
+    cluster.delete()?;
+    outcome
+}
+
+/// The suite is a program of its own, so that it can be run against any API server.
+fn replay(lab: &Lab<'_>, kubeconfig: &Path, recordings: Option<&Path>) -> Result<u8> {
+    let shell = Shell::new()?;
+    let mut suite = shell.cmd(lab.workspace.binary(SUITE)).arg("--kubeconfig").arg(kubeconfig).quiet().ignore_status();
+    if let Some(recordings) = recordings {
+        suite = suite.arg("--recordings").arg(recordings);
+    }
+    if lab.terminal.verbosity == Verbosity::Verbose {
+        suite = suite.arg("--verbose");
+    }
+    let output = suite.ignore_stderr().output()?;
+    lab.terminal.line(String::from_utf8_lossy(&output.stdout).trim_end());
+    Ok(output.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
 fn hpa(lab: &Lab<'_>, given: &[PathBuf]) -> Result<u8> {

@@ -4,6 +4,7 @@ pub(crate) mod completions;
 pub(crate) mod conformance;
 pub(crate) mod demo;
 pub(crate) mod doctor;
+pub(crate) mod explain;
 pub(crate) mod forward;
 pub(crate) mod image;
 pub(crate) mod load;
