@@ -23,6 +23,7 @@ mod create;
 pub(crate) mod custom;
 mod definition;
 mod delete;
+mod evict;
 mod identity;
 mod update;
 pub(crate) mod vet;

@@ -58,34 +58,47 @@ impl ObjectReference {
     }
 }
 
+/// The value at a JSON pointer. Unlike `Value::pointer` it allocates nothing for keys without `~`, which is what makes the
+/// accessors below cheap enough for loops over all pods.
+pub fn at<'a>(object: &'a Value, pointer: &str) -> Option<&'a Value> {
+    if pointer.contains('~') {
+        return object.pointer(pointer);
+    }
+    pointer.split('/').skip(1).try_fold(object, |here, key| match here {
+        Value::Object(map) => map.get(key),
+        Value::Array(items) => items.get(key.parse::<usize>().ok()?),
+        _ => None,
+    })
+}
+
 /// The string at a JSON pointer, or "".
 pub fn str_at<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or("")
+    at(object, pointer).and_then(Value::as_str).unwrap_or("")
 }
 
 /// The integer at a JSON pointer.
 pub fn i64_at(object: &Value, pointer: &str) -> Option<i64> {
-    object.pointer(pointer).and_then(Value::as_i64)
+    at(object, pointer).and_then(Value::as_i64)
 }
 
 /// The boolean at a JSON pointer, false when absent.
 pub fn bool_at(object: &Value, pointer: &str) -> bool {
-    object.pointer(pointer).and_then(Value::as_bool).unwrap_or(false)
+    at(object, pointer).and_then(Value::as_bool).unwrap_or(false)
 }
 
 /// The list at a JSON pointer, empty when absent.
 pub fn array_at<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
-    object.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or(&[])
+    at(object, pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or(&[])
 }
 
 /// The map at a JSON pointer.
 pub fn map_at<'a>(object: &'a Value, pointer: &str) -> Option<&'a Map<String, Value>> {
-    object.pointer(pointer).and_then(Value::as_object)
+    at(object, pointer).and_then(Value::as_object)
 }
 
 /// The RFC 3339 time at a JSON pointer.
 pub fn time_at(object: &Value, pointer: &str) -> Option<Timestamp> {
-    object.pointer(pointer).and_then(Value::as_str).and_then(|text| text.parse().ok())
+    at(object, pointer).and_then(Value::as_str).and_then(|text| text.parse().ok())
 }
 
 pub fn name(object: &Value) -> &str {
@@ -127,7 +140,7 @@ pub fn creation_time(object: &Value) -> Option<Timestamp> {
 }
 
 pub fn is_deleting(object: &Value) -> bool {
-    object.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null())
+    at(object, "/metadata/deletionTimestamp").is_some_and(|time| !time.is_null())
 }
 
 /// The owner reference with `controller: true`, the one that manages this object.

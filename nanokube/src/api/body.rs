@@ -11,6 +11,8 @@ use crate::status::ApiError;
 
 /// The largest request body, as in the real server.
 const BODY_LIMIT: usize = 3 << 20;
+/// How much of a broken body a refusal shows.
+const SHOWN_CHARS: usize = 100;
 const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
 /// Reads a whole body, but not more than the limit.
@@ -31,9 +33,12 @@ pub(crate) fn content_type(call: &Call) -> String {
 }
 
 /// The object in the body of a POST, PUT or DELETE.
-pub(crate) fn decode(call: &Call) -> Result<Value, ApiError> {
+pub(crate) fn decode(call: &Call, kind: &str) -> Result<Value, ApiError> {
     match content_type(call).as_str() {
-        "" | "application/json" | "*/*" => json(&call.body),
+        "" | "application/json" | "*/*" => json(&call.body).map_err(|error| {
+            let message = format!("the object provided is unrecognized (must be of type {kind}): {error}");
+            ApiError::bad_request(message)
+        }),
         "application/yaml" => yaml(&call.body),
         "application/vnd.kubernetes.protobuf" => {
             protobuf::decode(&call.body).map_err(|error| ApiError::bad_request(error.to_string()))
@@ -44,8 +49,10 @@ pub(crate) fn decode(call: &Call) -> Result<Value, ApiError> {
 
 pub(crate) fn json(body: &[u8]) -> Result<Value, ApiError> {
     serde_json::from_slice(body).map_err(|error| {
-        let message = format!("couldn't get version/kind; json parse error: {error}");
-        ApiError::bad_request(message)
+        let words = if error.is_eof() { "unexpected end of JSON input".to_string() } else { error.to_string() };
+        let start: String = String::from_utf8_lossy(body).chars().take(SHOWN_CHARS).collect();
+        let shown = if start.is_empty() { "<empty>" } else { &start };
+        ApiError::bad_request(format!("couldn't get version/kind; json parse error: {words} ({shown})"))
     })
 }
 

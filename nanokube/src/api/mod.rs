@@ -23,6 +23,7 @@ mod list;
 mod metrics;
 mod negotiate;
 mod openapi;
+mod pod;
 mod read;
 pub mod reply;
 mod request;
@@ -130,9 +131,15 @@ async fn resource(api: &Arc<Api>, call: Call, address: Address) -> Result<Respon
         return match subresource.as_str() {
             name if !kind.has_subresource(name) => Err(ApiError::no_such_path()),
             "status" | "scale" | "finalize" => write::part(api, &call, &kind, &address),
+            "eviction" => pod::evict(api, &call, &address),
+            "binding" => pod::bind(api, &call, &address),
+            "ephemeralcontainers" | "resize" if kind.resource == "pods" => write::part(api, &call, &kind, &address),
             "token" => review::token(api, &kind, &call, &address),
             _ => Err(ApiError::no_such_path()),
         };
+    }
+    if kind.resource == "bindings" {
+        return pod::bind(api, &call, &address);
     }
     match (call.method.as_str(), &address.name) {
         ("GET", Some(_)) if address.watch || call.query.flag("watch") => watch::answer(api, &call, &kind, &address),

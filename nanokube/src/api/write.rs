@@ -46,6 +46,7 @@ pub(crate) fn part(api: &Arc<Api>, call: &Call, kind: &Kind, address: &Address) 
     let part = match address.subresource.as_deref() {
         Some("scale") => Part::Scale,
         Some("finalize") => Part::Finalize,
+        Some("ephemeralcontainers" | "resize") => Part::Object,
         _ => Part::Status,
     };
     if call.method == Method::GET {
@@ -69,7 +70,11 @@ fn write_part(
         Method::PUT => {
             let writer = writer(call, address, "UpdateOptions")?;
             let sent = match part {
-                Part::Scale => body::decode(call)?,
+                Part::Scale => {
+                    let sent = body::decode(call, "Scale")?;
+                    check_kind(&sent, "Scale", &GroupVersion::new("autoscaling", "v1"))?;
+                    sent
+                }
                 _ => {
                     let sent = decode_object(call, kind, &address.version)?;
                     vet::check(kind, &address.version, &sent, Source::Body(&call.body), &writer)?;
@@ -123,7 +128,7 @@ fn answer(
 }
 
 /// Who writes, from the query and the User-Agent.
-fn writer(call: &Call, address: &Address, options: &str) -> Result<Writer, ApiError> {
+pub(crate) fn writer(call: &Call, address: &Address, options: &str) -> Result<Writer, ApiError> {
     let invalid = |error| ApiError::invalid("meta.k8s.io", options, "", &[error]);
     let sent = call.query.get("fieldManager");
     if sent.len() > MANAGER_LIMIT {
@@ -158,28 +163,38 @@ fn dry_run(call: &Call, options: &str) -> Result<bool, ApiError> {
 
 /// The object in the body; its kind and version, where given, must be those of the path.
 fn decode_object(call: &Call, kind: &Kind, view: &GroupVersion) -> Result<Value, ApiError> {
-    let mut sent = body::decode(call)?;
+    let mut sent = body::decode(call, &kind.kind)?;
     if !sent.is_object() {
         let message =
             "couldn't get version/kind; json parse error: json: cannot unmarshal into Go value of type struct";
         return Err(ApiError::bad_request(message));
     }
-    let (sent_kind, sent_version) =
-        (object::str_at(&sent, "/kind").to_string(), object::str_at(&sent, "/apiVersion").to_string());
-    let wanted = view.to_string();
-    if !sent_kind.is_empty() && sent_kind != kind.kind || !sent_version.is_empty() && sent_version != wanted {
-        let version = if sent_version.is_empty() { &wanted } else { &sent_version };
-        let short = version.rsplit('/').next().unwrap_or(version);
-        let message = format!(
-            "{sent_kind} in version {short:?} cannot be handled as a {}: converting ({version}.{sent_kind}) to \
-             ({wanted}.{}): unknown conversion",
-            kind.kind, kind.kind
-        );
-        return Err(ApiError::bad_request(message));
-    }
+    check_kind(&sent, &kind.kind, view)?;
     object::set(&mut sent, &["kind"], kind.kind.clone().into());
-    object::set(&mut sent, &["apiVersion"], wanted.into());
+    object::set(&mut sent, &["apiVersion"], view.to_string().into());
     Ok(sent)
+}
+
+/// The kind and version in a body, where given, must be those of the path.
+fn check_kind(sent: &Value, kind: &str, view: &GroupVersion) -> Result<(), ApiError> {
+    let (sent_kind, sent_version) = (object::str_at(sent, "/kind"), object::str_at(sent, "/apiVersion"));
+    let wanted = view.to_string();
+    let version = if sent_version.is_empty() { &wanted } else { sent_version };
+    let short = version.rsplit('/').next().unwrap_or(version);
+    let refused = |why: String| {
+        ApiError::bad_request(format!("{sent_kind} in version {short:?} cannot be handled as a {kind}: {why}"))
+    };
+    if !sent_kind.is_empty() && sent_kind != kind {
+        let group = if view.group.is_empty() { "core" } else { view.group.split('.').next().unwrap_or_default() };
+        return Err(refused(format!("converting ({short}.{sent_kind}) to ({group}.{kind}): unknown conversion")));
+    }
+    if version != wanted {
+        return Err(refused(format!(
+            "no kind {sent_kind:?} is registered for version {version:?} in scheme \
+             \"k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30\""
+        )));
+    }
+    Ok(())
 }
 
 fn decode_patch(call: &Call, kind: &Kind) -> Result<Patch, ApiError> {
@@ -248,16 +263,21 @@ pub(crate) fn delete_all(
 
 /// From the body and, where the body says nothing, from the query.
 fn delete_options(call: &Call) -> Result<DeleteOptions, ApiError> {
-    let body = if call.body.is_empty() { Value::Null } else { body::decode(call)? };
+    let body = if call.body.is_empty() { Value::Null } else { body::decode(call, "DeleteOptions")? };
+    options_of(call, &body)
+}
+
+/// What `body` says, and where it says nothing, the query.
+pub(crate) fn options_of(call: &Call, body: &Value) -> Result<DeleteOptions, ApiError> {
     let mut options = DeleteOptions {
-        grace_period_s: object::i64_at(&body, "/gracePeriodSeconds").or(call.query.integer("gracePeriodSeconds")?),
-        uid: text(&body, "/preconditions/uid"),
-        resource_version: text(&body, "/preconditions/resourceVersion"),
+        grace_period_s: object::i64_at(body, "/gracePeriodSeconds").or(call.query.integer("gracePeriodSeconds")?),
+        uid: text(body, "/preconditions/uid"),
+        resource_version: text(body, "/preconditions/resourceVersion"),
         propagation: None,
     };
-    let policy = text(&body, "/propagationPolicy").unwrap_or_else(|| call.query.get("propagationPolicy").to_string());
+    let policy = text(body, "/propagationPolicy").unwrap_or_else(|| call.query.get("propagationPolicy").to_string());
     options.propagation = match policy.as_str() {
-        "" if object::bool_at(&body, "/orphanDependents") || call.query.flag("orphanDependents") => {
+        "" if object::bool_at(body, "/orphanDependents") || call.query.flag("orphanDependents") => {
             Some(Propagation::Orphan)
         }
         "" => None,
@@ -278,7 +298,7 @@ fn delete_is_dry(call: &Call) -> Result<bool, ApiError> {
     if call.body.is_empty() {
         return dry_run(call, "DeleteOptions");
     }
-    let body = body::decode(call)?;
+    let body = body::decode(call, "DeleteOptions")?;
     Ok(dry_run(call, "DeleteOptions")? || object::array_at(&body, "/dryRun").iter().any(|value| value == "All"))
 }
 

@@ -14,7 +14,8 @@ use crate::object::{self, Object};
 use crate::store::Writing;
 
 pub(super) const DEFINITIONS: &str = "customresourcedefinitions.apiextensions.k8s.io";
-const ALL: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+/// In the order in which the real server lists them for custom resources.
+const ALL: [&str; 8] = ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
 const GET_PATCH_UPDATE: &[&str] = &["get", "patch", "update"];
 
 /// The kind that a definition declares; None while it serves no version.

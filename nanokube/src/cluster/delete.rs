@@ -37,10 +37,12 @@ impl Cluster {
         let mut marked = Value::clone(&current);
         mark(&mut marked, &kind, options, self.now());
         if is_finished(&marked) {
+            // Only pods show how they were deleted; other objects go as they were.
+            let last = if resource == "pods" { &marked } else { &*current };
             if writer.dry_run {
-                return Ok(Deleted::Gone(current));
+                return Ok(Deleted::Gone(Object::new(last.clone())));
             }
-            return self.remove(&mut writing, &kind, &marked).map(Deleted::Gone);
+            return self.remove(&mut writing, &kind, last).map(Deleted::Gone);
         }
         if marked == *current || writer.dry_run {
             return Ok(Deleted::Lingering(Object::new(marked)));
@@ -67,20 +69,24 @@ pub(super) fn is_finished(object: &Value) -> bool {
 }
 
 fn check_preconditions(kind: &Kind, current: &Value, options: &DeleteOptions) -> Result<(), ApiError> {
-    let name = object::name(current);
-    let checks = [
-        ("UID", &options.uid, object::uid(current)),
-        ("ResourceVersion", &options.resource_version, object::str_at(current, "/metadata/resourceVersion")),
-    ];
-    for (what, wanted, found) in checks {
-        if let Some(wanted) = wanted
-            && wanted != found
-        {
-            let why = format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}");
-            return Err(ApiError::conflict_because(&kind.resource, name, &why));
-        }
-    }
-    Ok(())
+    let found = object::uid(current);
+    let why = match (&options.uid, &options.resource_version) {
+        (Some(wanted), _) if wanted != found => format!(
+            "the UID in the precondition ({wanted}) does not match the UID in record ({found}). The object might have been \
+             deleted and then recreated"
+        ),
+        (_, Some(wanted)) if wanted != object::str_at(current, "/metadata/resourceVersion") => format!(
+            "the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record ({}). The \
+             object might have been modified",
+            object::str_at(current, "/metadata/resourceVersion")
+        ),
+        _ => return Ok(()),
+    };
+    let qualified = match kind.group() {
+        "" => kind.kind.clone(),
+        group => format!("{}.{group}", kind.kind),
+    };
+    Err(ApiError::conflict_because(&qualified, object::name(current), &why))
 }
 
 fn mark(object: &mut Value, kind: &Kind, options: &DeleteOptions, now: Timestamp) {
@@ -97,7 +103,9 @@ fn mark(object: &mut Value, kind: &Kind, options: &DeleteOptions, now: Timestamp
     }
     let deadline = now.checked_add(SignedDuration::from_secs(grace_s)).unwrap_or(now);
     object::set(object, &["metadata", "deletionTimestamp"], object::time(deadline).into());
-    object::set(object, &["metadata", "deletionGracePeriodSeconds"], grace_s.into());
+    if kind.resource != "namespaces" {
+        object::set(object, &["metadata", "deletionGracePeriodSeconds"], grace_s.into());
+    }
     if !already && object::generation(object) > 0 {
         object::set(object, &["metadata", "generation"], (object::generation(object) + 1).into());
     }

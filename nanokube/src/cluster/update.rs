@@ -211,9 +211,6 @@ fn appliable(
         }
         _ => {}
     }
-    if kind.namespaced && object::namespace(&applied).is_empty() {
-        object::set(&mut applied, &["metadata", "namespace"], namespace.into());
-    }
     Ok(applied)
 }
 
@@ -279,8 +276,12 @@ fn check_identity(kind: &Kind, current: &Value, new: &Value) -> Result<(), ApiEr
     }
     let sent_uid = object::uid(new);
     if !sent_uid.is_empty() && sent_uid != object::uid(current) {
+        // The words of the real server, whose store has such keys.
         let why = format!(
-            "Precondition failed: UID in precondition: {sent_uid}, UID in object meta: {}",
+            "StorageError: invalid object, Code: 4, Key: /registry/{}/{}{name}, ResourceVersion: 0, AdditionalErrorMsg: \
+             Precondition failed: UID in precondition: {sent_uid}, UID in object meta: {}",
+            kind.plural,
+            if kind.namespaced { format!("{}/", object::namespace(current)) } else { String::new() },
             object::uid(current)
         );
         return Err(ApiError::conflict_because(&kind.resource, name, &why));

@@ -32,12 +32,10 @@ pub(crate) fn check(
         let message = format!("{} in version {:?} cannot be handled as a {}: {why}", kind.kind, view.version, kind.kind);
         ApiError::bad_request(message)
     };
-    let text = sent.to_string();
-    let json = match source {
-        Source::Body(body) if is_json(body) => body,
-        _ => text.as_bytes(),
+    let found = match source {
+        Source::Body(body) if is_json(body) => validation::inspect(&api_version, &kind.kind, body),
+        _ => validation::inspect(&api_version, &kind.kind, sent.to_string().as_bytes()),
     };
-    let found = validation::inspect(&api_version, &kind.kind, json);
     if let Some(why) = &found.type_error {
         return Err(unreadable(why));
     }
@@ -51,6 +49,7 @@ pub(crate) fn check(
     if mistakes.is_empty() {
         return Ok(());
     }
+    mistakes.sort_by_key(|mistake| !mistake.starts_with("duplicate"));
     if writer.field_validation == FieldValidation::Warn {
         mistakes.into_iter().for_each(|mistake| writer.warnings.add(mistake));
         return Ok(());

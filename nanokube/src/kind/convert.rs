@@ -6,7 +6,8 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Value, json};
+use autoscaler::json::{DecodeError, v1};
+use serde_json::Value;
 
 use super::{GroupVersion, Kind};
 use crate::object;
@@ -22,12 +23,6 @@ const EVENT_FIELDS: [(&str, &str); 7] = [
     ("count", "deprecatedCount"),
 ];
 
-/// (v2 field below the object, annotation of the v1 view)
-const BEHAVIOR: &str = "autoscaling.alpha.kubernetes.io/behavior";
-const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
-const CURRENT_METRICS: &str = "autoscaling.alpha.kubernetes.io/current-metrics";
-const CONDITIONS: &str = "autoscaling.alpha.kubernetes.io/conditions";
-
 /// The stored object as version `view` shows it.
 pub fn to_view<'a>(kind: &Kind, view: &GroupVersion, stored: &'a Value) -> Cow<'a, Value> {
     if view == kind.storage_version() && object::str_at(stored, "/apiVersion") == view.to_string() {
@@ -36,7 +31,7 @@ pub fn to_view<'a>(kind: &Kind, view: &GroupVersion, stored: &'a Value) -> Cow<'
     let mut shown = stored.clone();
     match (kind.resource.as_str(), view.group.as_str(), view.version.as_str()) {
         ("events", "events.k8s.io", _) => rename_event(&mut shown, false),
-        ("horizontalpodautoscalers.autoscaling", _, "v1") => autoscaler_to_v1(&mut shown),
+        ("horizontalpodautoscalers.autoscaling", _, "v1") => shown = converted(shown, v1::from_v2),
         _ => {}
     }
     object::set(&mut shown, &["apiVersion"], view.to_string().into());
@@ -50,7 +45,7 @@ pub fn from_view(kind: &Kind, view: &GroupVersion, mut sent: Value) -> Value {
     }
     match (kind.resource.as_str(), view.group.as_str(), view.version.as_str()) {
         ("events", "events.k8s.io", _) => rename_event(&mut sent, true),
-        ("horizontalpodautoscalers.autoscaling", _, "v1") => autoscaler_to_v2(&mut sent),
+        ("horizontalpodautoscalers.autoscaling", _, "v1") => sent = converted(sent, v1::to_v2),
         _ => {}
     }
     object::set(&mut sent, &["apiVersion"], kind.storage_version().to_string().into());
@@ -67,86 +62,15 @@ fn rename_event(event: &mut Value, to_core: bool) {
     }
 }
 
-fn is_cpu_utilization(metric: &Value, target: &str) -> bool {
-    object::str_at(metric, "/type") == "Resource"
-        && object::str_at(metric, "/resource/name") == "cpu"
-        && metric.pointer(&format!("/resource/{target}/averageUtilization")).is_some_and(Value::is_number)
-}
-
-fn annotate(object: &mut Value, key: &str, value: Value) {
-    object::set(object, &["metadata", "annotations", key], value.to_string().into());
-}
-
-fn take_annotation(object: &mut Value, key: &str) -> Option<Value> {
-    let text = object::remove(object, &["metadata", "annotations", key])?;
-    if object::map_at(object, "/metadata/annotations").is_some_and(Map::is_empty) {
-        object::remove(object, &["metadata", "annotations"]);
-    }
-    serde_json::from_str(text.as_str()?).ok()
-}
-
-/// The first CPU utilization metric has a field of its own in v1, the rest rides in annotations.
-fn autoscaler_to_v1(object: &mut Value) {
-    let metrics = object::remove(object, &["spec", "metrics"]).unwrap_or(Value::Null);
-    let metrics = metrics.as_array().cloned().unwrap_or_default();
-    let cpu = metrics.iter().position(|metric| is_cpu_utilization(metric, "target"));
-    if let Some(at) = cpu {
-        let target = metrics[at]["resource"]["target"]["averageUtilization"].clone();
-        object::set(object, &["spec", "targetCPUUtilizationPercentage"], target);
-    }
-    let others: Vec<Value> =
-        metrics.into_iter().enumerate().filter(|(at, _)| Some(*at) != cpu).map(|(_, metric)| metric).collect();
-    if !others.is_empty() {
-        annotate(object, METRICS, others.into());
-    }
-    if let Some(behavior) = object::remove(object, &["spec", "behavior"]) {
-        annotate(object, BEHAVIOR, behavior);
-    }
-    if let Some(current) = object::remove(object, &["status", "currentMetrics"])
-        && let Some(list) = current.as_array()
-    {
-        if let Some(cpu) = list.iter().find(|metric| is_cpu_utilization(metric, "current")) {
-            let current = cpu["resource"]["current"]["averageUtilization"].clone();
-            object::set(object, &["status", "currentCPUUtilizationPercentage"], current);
-        }
-        annotate(object, CURRENT_METRICS, list.clone().into());
-    }
-    if let Some(conditions) = object::remove(object, &["status", "conditions"])
-        && conditions.is_array()
-    {
-        annotate(object, CONDITIONS, conditions);
-    }
-    if object.pointer("/status/currentReplicas").is_none() && object.get("status").is_some() {
-        object::set(object, &["status", "currentReplicas"], 0.into());
-    }
-}
-
-fn autoscaler_to_v2(object: &mut Value) {
-    let mut metrics = match take_annotation(object, METRICS) {
-        Some(Value::Array(list)) => list,
-        _ => Vec::new(),
-    };
-    if let Some(percent) = object::remove(object, &["spec", "targetCPUUtilizationPercentage"]) {
-        let target = json!({ "type": "Utilization", "averageUtilization": percent });
-        metrics.insert(0, json!({ "type": "Resource", "resource": { "name": "cpu", "target": target } }));
-    }
-    if !metrics.is_empty() {
-        object::set(object, &["spec", "metrics"], metrics.into());
-    }
-    if let Some(behavior) = take_annotation(object, BEHAVIOR) {
-        object::set(object, &["spec", "behavior"], behavior);
-    }
-    if let Some(current) = take_annotation(object, CURRENT_METRICS) {
-        object::set(object, &["status", "currentMetrics"], current);
-    }
-    if let Some(conditions) = take_annotation(object, CONDITIONS) {
-        object::set(object, &["status", "conditions"], conditions);
-    }
-    object::remove(object, &["status", "currentCPUUtilizationPercentage"]);
+/// An autoscaler that cannot be converted is shown as it is; validation has refused what it could not read.
+fn converted(object: Value, convert: fn(&Value) -> Result<Value, DecodeError>) -> Value {
+    convert(&object).unwrap_or(object)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::kind::Registry;
 

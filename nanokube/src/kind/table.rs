@@ -79,6 +79,7 @@ const ROW: Row = Row {
 const APPS: Row = Row { served: &[("apps", "v1")], all: true, habits: GENERATION, ..ROW };
 const BATCH: Row = Row { served: &[("batch", "v1")], all: true, habits: GENERATION, ..ROW };
 const NETWORKING: Row = Row { served: &[("networking.k8s.io", "v1")], habits: GENERATION, ..ROW };
+const NETWORKING_FLAT: Row = Row { habits: PLAIN, ..NETWORKING };
 const RBAC: Row = Row { served: &[("rbac.authorization.k8s.io", "v1")], habits: CREATE_ON_PUT, ..ROW };
 const STORAGE: Row = Row { served: &[("storage.k8s.io", "v1")], namespaced: false, ..ROW };
 const ACCESS: Row =
@@ -104,6 +105,16 @@ const TOKEN: Subresource =
 
 /// Every built-in kind.
 pub const BUILT_IN: &[Row] = &[
+    Row { plural: "bindings", singular: "binding", kind: "Binding", verbs: CREATE, ..ROW },
+    Row {
+        plural: "componentstatuses",
+        singular: "componentstatus",
+        kind: "ComponentStatus",
+        namespaced: false,
+        short_names: &["cs"],
+        verbs: GET_LIST,
+        ..ROW
+    },
     Row { plural: "configmaps", singular: "configmap", kind: "ConfigMap", short_names: &["cm"], ..ROW },
     Row {
         plural: "endpoints",
@@ -171,11 +182,13 @@ pub const BUILT_IN: &[Row] = &[
         subresources: &[
             sub("attach", "PodAttachOptions", CREATE_GET),
             sub("binding", "Binding", CREATE),
+            sub("ephemeralcontainers", "Pod", GET_PATCH_UPDATE),
             EVICTION,
             sub("exec", "PodExecOptions", CREATE_GET),
             sub("log", "Pod", GET),
             sub("portforward", "PodPortForwardOptions", CREATE_GET),
             sub("proxy", "PodProxyOptions", PROXY),
+            sub("resize", "Pod", GET_PATCH_UPDATE),
             status("Pod"),
         ],
         habits: Habits { generation: true, returns_deleted: true, ..PLAIN },
@@ -320,12 +333,21 @@ pub const BUILT_IN: &[Row] = &[
         subresources: &[status("Ingress")],
         ..NETWORKING
     },
+    Row { plural: "ipaddresses", singular: "ipaddress", kind: "IPAddress", namespaced: false, short_names: &["ip"], ..NETWORKING_FLAT },
     Row {
         plural: "networkpolicies",
         singular: "networkpolicy",
         kind: "NetworkPolicy",
         short_names: &["netpol"],
         ..NETWORKING
+    },
+    Row {
+        plural: "servicecidrs",
+        singular: "servicecidr",
+        kind: "ServiceCIDR",
+        namespaced: false,
+        subresources: &[status("ServiceCIDR")],
+        ..NETWORKING_FLAT
     },
     Row {
         served: &[("policy", "v1")],
@@ -384,6 +406,6 @@ pub const BUILT_IN: &[Row] = &[
         habits: GENERATION,
         ..ROW
     },
-    Row { plural: "nodes", singular: "node", kind: "NodeMetrics", namespaced: false, ..METRICS },
-    Row { plural: "pods", singular: "pod", kind: "PodMetrics", ..METRICS },
+    Row { plural: "nodes", kind: "NodeMetrics", namespaced: false, ..METRICS },
+    Row { plural: "pods", kind: "PodMetrics", ..METRICS },
 ];

@@ -10,7 +10,7 @@ const OPERATIONS_LIMIT: usize = 10_000;
 /// `target` after all `operations`.
 pub fn apply(mut target: Value, operations: &Value) -> Result<Value, ApiError> {
     let Some(operations) = operations.as_array() else {
-        let message = "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch";
+        let message = "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp";
         return Err(ApiError::bad_request(message));
     };
     if operations.len() > OPERATIONS_LIMIT {
@@ -24,7 +24,8 @@ pub fn apply(mut target: Value, operations: &Value) -> Result<Value, ApiError> {
 }
 
 fn rejected() -> ApiError {
-    ApiError::new(422, "Invalid", "the server rejected our request due to an error in our request")
+    let message = "the server rejected our request due to an error in our request";
+    ApiError { details: serde_json::json!({}), ..ApiError::new(422, "Invalid", message) }
 }
 
 fn step(target: &mut Value, operation: &Value) -> Option<()> {

@@ -23,5 +23,10 @@ pub(super) fn check(kind: &Kind, object: &Value, current: &Value) -> Result<(), 
         listed.join(", ")
     );
     let error = FieldError::forbidden("metadata.finalizers", why);
-    Err(ApiError::invalid(kind.group(), &kind.kind, object::name(object), &[error]))
+    // Twice in the causes, once in the message: so the real server.
+    let mut refusal = ApiError::invalid(kind.group(), &kind.kind, object::name(object), &[error]);
+    if let Some(causes) = refusal.details.get_mut("causes").and_then(Value::as_array_mut) {
+        causes.extend_from_within(..);
+    }
+    Err(refusal)
 }
