@@ -23,6 +23,11 @@ const IGNORED: &[&str] = &[
     "storageVersionHash",
     "expirationTimestamp",
     "token",
+    "deployment.kubernetes.io/revision",
+    "kubectl.kubernetes.io/last-applied-configuration",
+    "pod-template-hash",
+    "batch.kubernetes.io/controller-uid",
+    "controller-uid",
 ];
 
 /// Kinds whose status is the business of controllers and nodes that work at their own pace.
@@ -68,6 +73,12 @@ fn strip_map(map: &mut Map<String, Value>) {
     }
     if kind == "Pod" || kind == "Service" {
         strip_token_volume(map);
+    }
+    // Generated names differ in their last letters.
+    if let Some(prefix) = map.get("generateName").and_then(Value::as_str).map(str::to_string)
+        && let Some(Value::String(name)) = map.get_mut("name")
+    {
+        *name = prefix;
     }
     map.retain(|key, _| !IGNORED.contains(&key.as_str()));
 }

@@ -1,5 +1,7 @@
 //! The state that the recordings start from: the namespace `lab` and the objects that cases refer to.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::client::Client;
@@ -29,6 +31,48 @@ pub(crate) async fn clean(client: &Client) {
             _ => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
         }
     }
+}
+
+/// The recording deletes the Deployment g1 again and again, and names pods of it and of web: makes it anew where it is missing and
+/// notes how the pods are called here.
+pub(crate) async fn renew(client: &Client, path: &str, names: &mut BTreeMap<String, String>) -> anyhow::Result<()> {
+    let recorded = path.split(['/', '?']).find(|part| part.starts_with("g1-") || part.starts_with("web-"));
+    if !path.contains("/g1") && recorded.is_none() {
+        return Ok(());
+    }
+    let deployments = "/apis/apps/v1/namespaces/lab/deployments";
+    if path.contains("/g1") && client.get(&format!("{deployments}/g1")).await?.status == 404 {
+        client.write("POST", deployments, &g1()).await?;
+    }
+    let Some(recorded) = recorded else { return Ok(()) };
+    let app = recorded.split('-').next().unwrap_or_default();
+    let resource = if path.contains("/pods/") { "/api/v1/namespaces/lab/pods" } else { "/apis/apps/v1/namespaces/lab/replicasets" };
+    for _ in 0..100 {
+        let list = client.get(&format!("{resource}?labelSelector=app%3D{app}")).await?.json();
+        let living = |item: &&Value| item["metadata"].get("deletionTimestamp").is_none();
+        let found = list["items"].as_array().into_iter().flatten().find(living);
+        if let Some(name) = found.and_then(|item| item["metadata"]["name"].as_str()) {
+            names.insert(recorded.to_string(), name.to_string());
+            return Ok(());
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+fn g1() -> Value {
+    let container = json!({ "name": "c", "image": "localhost/bb:1", "command": ["sleep", "10000"] });
+    json!({
+        "metadata": { "name": "g1" },
+        "spec": {
+            "replicas": 1,
+            "selector": { "matchLabels": { "app": "g1" } },
+            "template": {
+                "metadata": { "labels": { "app": "g1" } },
+                "spec": { "containers": [container], "terminationGracePeriodSeconds": 2 },
+            },
+        },
+    })
 }
 
 fn objects() -> Vec<(&'static str, Value)> {
