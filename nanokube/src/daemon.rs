@@ -19,7 +19,9 @@ use crate::cluster::{Clock, Cluster, Settings};
 use crate::controllers::{hpa, runner};
 use crate::credentials::Credentials;
 use crate::instance::{self, Directory, Facts, Holding, Network};
+use crate::image::ImageStore;
 use crate::metrics::Metrics;
+use crate::node::{Node, NodeConfig};
 use crate::openapi::OpenApi;
 use crate::proxy::Proxy;
 use crate::seed;
@@ -78,6 +80,19 @@ async fn serve(directory: &Directory, start: &cli::Start, holding: Holding, bega
     let metrics = Metrics::new(start.metrics_resolution);
     let hpa = start_hpa(&cluster, &metrics, start)?;
     let proxy = Proxy::start(cluster.clone(), network.node());
+    let images = ImageStore::open(&directory.images()).context("cannot open the image store")?;
+    let config = NodeConfig {
+        address: network.node(),
+        pod_addresses: network.pods(),
+        instance: network.0.to_string(),
+        pods_dir: directory.pods(),
+        cpus: start.cpus,
+        limiter: start.cpu_limiter,
+        kubeconfig: directory.kubeconfig(),
+        token: credentials.token.clone(),
+        program: std::env::current_exe().context("cannot find the program's own file")?,
+    };
+    let node = Node::start(cluster.clone(), images, metrics.clone(), config).context("cannot start the node")?;
 
     let (stop, stopped) = watch::channel(false);
     let api = Arc::new(Api {
@@ -95,7 +110,7 @@ async fn serve(directory: &Directory, start: &cli::Start, holding: Holding, bega
         node_address: network.node().to_string(),
         version: env!("CARGO_PKG_VERSION").to_string(),
         kubernetes_version: api::KUBERNETES_VERSION.to_string(),
-        limiter: String::new(),
+        limiter: node.limiter().to_string(),
         network: network.0,
     };
     instance::write_private(&directory.pid(), facts.pid.to_string().as_bytes())?;
@@ -112,6 +127,7 @@ async fn serve(directory: &Directory, start: &cli::Start, holding: Holding, bega
         hpa.stop();
     }
     controllers.stop();
+    node.shutdown().await;
     drop(proxy);
     // The pid file names a process that is about to be gone.
     let _ = std::fs::remove_file(directory.pid());

@@ -7,6 +7,7 @@
 //! One thread: forking stays simple, and the parent-death signal is bound to the thread that forked.
 
 mod accountant;
+pub mod check;
 mod control;
 mod limiter;
 pub mod protocol;
@@ -43,8 +44,13 @@ const KILL_PATIENCE: Duration = Duration::from_secs(10);
 const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 const READ_SIZE: usize = 64 << 10;
 
-/// Runs the supervisor on the socket that is its standard input.
+/// Runs the supervisor on the socket that is its standard input, or with `check DIR` tells what isolation works.
 pub fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(2);
+    if let (Some("check"), Some(dir)) = (arguments.next().as_deref(), arguments.next()) {
+        println!("{}", serde_json::json!(check::check(dir.as_ref())));
+        return ExitCode::SUCCESS;
+    }
     match Supervisor::start() {
         Ok(Some(supervisor)) => supervisor.run(),
         Ok(None) => ExitCode::SUCCESS,

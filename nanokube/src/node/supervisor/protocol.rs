@@ -23,8 +23,6 @@ pub struct Launch {
     pub log: PathBuf,
     pub stdin: bool,
     pub tty: bool,
-    /// Where `bind` to any or loopback address is moved to, if it is.
-    pub bind_address: Option<std::net::Ipv4Addr>,
 }
 
 /// One program to run: the container's own or an exec.

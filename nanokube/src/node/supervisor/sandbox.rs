@@ -177,7 +177,7 @@ fn find_program(command: &Command, inside: Option<&Path>) -> Result<PathBuf, Str
 }
 
 /// One user and one group exist in the namespace: the container's, which outside are ours.
-fn map_user(user: &User) -> io::Result<()> {
+pub(super) fn map_user(user: &User) -> io::Result<()> {
     let outside = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     std::fs::write("/proc/self/setgroups", "deny")?;
     let (uid, gid) = sys::outer_ids().unwrap_or(outside);

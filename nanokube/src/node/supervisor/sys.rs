@@ -202,6 +202,14 @@ pub(super) fn reap() -> Option<(i32, i32)> {
     (pid > 0).then_some((pid, status))
 }
 
+/// Waits until a child ends; `None` when there is none.
+pub(super) fn reap_blocking() -> Option<(i32, i32)> {
+    let mut status = 0;
+    // SAFETY: `status` is valid for the call to fill.
+    let pid = unsafe { libc::waitpid(-1, &mut status, 0) };
+    (pid > 0).then_some((pid, status))
+}
+
 /// CPU nanoseconds of all descendants that were waited for, with theirs.
 pub(super) fn waited_cpu_ns() -> u64 {
     // SAFETY: zeroed is a valid rusage, and the call fills it.

@@ -1,0 +1,271 @@
+//! From a pod's specification to what the supervisor runs: program, environment, user, root file system, limits.
+//!
+//! What this machine cannot honour is either refused with the reason a kubelet would give or told as a note, which
+//! becomes an event; nothing is dropped in silence.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::environment::{self, Surroundings};
+use super::pod::PodContext;
+use super::volumes;
+use crate::image::{Image, RunConfig, host_architecture};
+use crate::node::Limits;
+use crate::node::cgroup::{self, Cgroup};
+use crate::node::supervisor::check::Isolation;
+use crate::node::supervisor::protocol::{Command, ImageRoot, Launch, Mount, Root, User};
+use crate::object;
+
+const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const SHM_SIZE_BYTES: u64 = 64 << 20;
+/// The capabilities that container runtimes leave a container, as a bit mask.
+const CAPABILITIES_DEFAULT: u64 = 0xa80425fb;
+
+/// What to run, its control group, and what could not be done as it was asked.
+pub(super) struct Prepared {
+    pub(super) launch: Launch,
+    pub(super) cgroup: Option<Arc<Cgroup>>,
+    pub(super) notes: Vec<String>,
+}
+
+/// Err is the reason why the container cannot be made (CreateContainerConfigError).
+pub(super) fn prepare(pod: &PodContext, spec: &Value, image: &Image, attempt: u32) -> Result<Prepared, String> {
+    let object = pod.object();
+    let name = object::str_at(spec, "/name");
+    let mut notes = Vec::new();
+    let command = command(pod, &object, spec, &image.config.config, &mut notes)?;
+    let cgroup = cgroup(pod, spec, name)?;
+    let limits = limits(spec);
+    let in_groups = cgroup.is_some();
+    let memory_limited = cgroup.as_ref().is_some_and(|cgroup| cgroup.has_memory());
+    let launch = Launch {
+        root: root(pod, &object, spec, image, attempt)?,
+        hostname: hostname(&object),
+        cgroup_procs: cgroup.as_ref().map(|it| it.procs_files()).unwrap_or_default(),
+        cgroup_dirs: cgroup.as_ref().map(|it| it.dirs()).unwrap_or_default(),
+        cpu_limit_milli: limits.cpu_limit_milli.filter(|_| !in_groups),
+        memory_limit_bytes: limits.memory_limit_bytes.filter(|_| !memory_limited),
+        log: log_path(pod, name),
+        stdin: object::bool_at(spec, "/stdin"),
+        tty: object::bool_at(spec, "/tty"),
+        bind_address: None,
+        command,
+    };
+    Ok(Prepared { launch, cgroup, notes })
+}
+
+pub(super) fn log_path(pod: &PodContext, container: &str) -> PathBuf {
+    pod.dir.join("logs").join(format!("{container}.log"))
+}
+
+/// The log of the run before this one.
+pub(super) fn previous_log_path(pod: &PodContext, container: &str) -> PathBuf {
+    pod.dir.join("logs").join(format!("{container}.previous.log"))
+}
+
+fn hostname(pod: &Value) -> String {
+    match object::str_at(pod, "/spec/hostname") {
+        "" => object::name(pod).chars().take(63).collect(),
+        given => given.to_owned(),
+    }
+}
+
+/// The command that a container runs, also the frame for an exec in it.
+pub(super) fn command(
+    pod: &PodContext,
+    object: &Value,
+    spec: &Value,
+    image: &RunConfig,
+    notes: &mut Vec<String>,
+) -> Result<Command, String> {
+    let around = Surroundings {
+        cluster: &pod.kubelet.cluster,
+        pod: object,
+        pod_ip: pod.address.to_string(),
+        host_ip: pod.kubelet.config.address.to_string(),
+    };
+    let variables = environment::variables(&around, spec)?;
+    let list = |pointer: &str| -> Vec<String> {
+        let items = object::array_at(spec, pointer).iter().filter_map(Value::as_str);
+        items.map(|text| environment::expand(text, &variables)).collect()
+    };
+    let (own_command, args) = (list("/command"), list("/args"));
+    let mut argv = if own_command.is_empty() { image.entrypoint.clone() } else { own_command.clone() };
+    if !args.is_empty() {
+        argv.extend(args);
+    } else if own_command.is_empty() {
+        argv.extend(image.cmd.clone());
+    }
+    let mut env = BTreeMap::from([("PATH".to_owned(), PATH_DEFAULT.to_owned())]);
+    env.extend(image.env.iter().filter_map(|pair| pair.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())));
+    env.insert("HOSTNAME".to_owned(), hostname(object));
+    if pod.kubelet.isolation == Isolation::None {
+        env.insert("KUBECONFIG".to_owned(), pod.kubelet.config.kubeconfig.display().to_string());
+    }
+    env.extend(variables);
+    let working_dir = match object::str_at(spec, "/workingDir") {
+        "" => image.working_dir.clone(),
+        given => given.to_owned(),
+    };
+    Ok(Command {
+        argv,
+        env: env.into_iter().collect(),
+        working_dir,
+        user: user(pod, object, spec, image, notes)?,
+        no_new_privileges: security(object, spec, "allowPrivilegeEscalation") == Some(&Value::Bool(false)),
+        capabilities: capabilities(spec),
+    })
+}
+
+/// A field of the container's security context, else of the pod's.
+fn security<'a>(pod: &'a Value, spec: &'a Value, field: &str) -> Option<&'a Value> {
+    let of_container = spec.pointer(&format!("/securityContext/{field}"));
+    of_container.or_else(|| pod.pointer(&format!("/spec/securityContext/{field}")))
+}
+
+fn user(
+    pod: &PodContext,
+    object: &Value,
+    spec: &Value,
+    image: &RunConfig,
+    notes: &mut Vec<String>,
+) -> Result<User, String> {
+    let number = |field| security(object, spec, field).and_then(Value::as_u64).and_then(|it| u32::try_from(it).ok());
+    let (image_user, image_group) = image.user.split_once(':').unwrap_or((&image.user, ""));
+    let of_image: Option<u32> = if image_user.is_empty() { Some(0) } else { image_user.parse().ok() };
+    let non_root = security(object, spec, "runAsNonRoot") == Some(&Value::Bool(true));
+    let (uid, name) = (number("runAsUser").or(of_image), object::str_at(spec, "/name"));
+    let Some(uid) = uid else {
+        let why = format!("image user ({image_user}) is not a number; set securityContext.runAsUser");
+        return Err(format!("container {name}: {why}"));
+    };
+    if non_root && uid == 0 {
+        let why = "container has runAsNonRoot and image will run as root";
+        return Err(format!("{why} (pod: \"{}\", container: {name})", pod.title()));
+    }
+    let gid = number("runAsGroup").or_else(|| image_group.parse().ok()).unwrap_or(0);
+    let groups = object::array_at(object, "/spec/securityContext/supplementalGroups").iter();
+    let groups = groups.chain(object.pointer("/spec/securityContext/fsGroup"));
+    let groups = groups.filter_map(|it| u32::try_from(it.as_u64()?).ok()).collect();
+    let own = (rustix::process::geteuid(), rustix::process::getegid());
+    let is_mapped = matches!(pod.kubelet.isolation, Isolation::Namespaces { user_namespace: true, .. });
+    if own.0.is_root() || is_mapped {
+        return Ok(User { uid, gid, groups });
+    }
+    if uid != own.0.as_raw() {
+        notes.push(format!(
+            "container {name} runs as user {} instead of {uid}: only root may change the user without user namespaces",
+            own.0.as_raw()
+        ));
+    }
+    Ok(User { uid: own.0.as_raw(), gid: own.1.as_raw(), groups: Vec::new() })
+}
+
+fn capabilities(spec: &Value) -> u64 {
+    if spec.pointer("/securityContext/privileged") == Some(&Value::Bool(true)) {
+        return u64::MAX;
+    }
+    let dropped = object::array_at(spec, "/securityContext/capabilities/drop");
+    if dropped.iter().any(|it| it == "ALL") { 0 } else { CAPABILITIES_DEFAULT }
+}
+
+fn milli(spec: &Value, pointer: &str) -> Option<u64> {
+    let quantity = autoscaler::quantity::Quantity::parse(spec.pointer(pointer)?.as_str()?).ok()?;
+    u64::try_from(quantity.milli()).ok()
+}
+
+fn limits(spec: &Value) -> cgroup::Limits {
+    cgroup::Limits {
+        cpu_request_milli: milli(spec, "/resources/requests/cpu").unwrap_or(0),
+        cpu_limit_milli: milli(spec, "/resources/limits/cpu").filter(|it| *it > 0),
+        memory_limit_bytes: milli(spec, "/resources/limits/memory").map(|it| it / 1_000).filter(|it| *it > 0),
+    }
+}
+
+fn cgroup(pod: &PodContext, spec: &Value, name: &str) -> Result<Option<Arc<Cgroup>>, String> {
+    let Limits::Cgroups(root) = &pod.kubelet.limits else { return Ok(None) };
+    let made = root.create(&pod.uid, name, limits(spec));
+    made.map(|it| Some(Arc::new(it))).map_err(|error| format!("cannot make the control group: {error}"))
+}
+
+fn root(pod: &PodContext, object: &Value, spec: &Value, image: &Image, attempt: u32) -> Result<Root, String> {
+    let mounts = mounts(pod, object, spec)?;
+    let Isolation::Namespaces { user_namespace, overlay } = pod.kubelet.isolation else {
+        if let Some(mount) = mounts.first() {
+            let why = "this machine allows no mount namespaces, so a pod sees the machine's own file system";
+            return Err(format!("FailedMount: cannot mount {}: {why}", mount.target));
+        }
+        return Ok(Root::Host { rootfs: image.rootfs.clone() });
+    };
+    let name = object::str_at(spec, "/name");
+    let scratch = pod.dir.join("containers").join(format!("{name}-{attempt}"));
+    fs::create_dir_all(&scratch).map_err(|error| format!("cannot create {}: {error}", scratch.display()))?;
+    let mut all = vec![hosts_file(pod, object)?];
+    let resolver = PathBuf::from("/etc/resolv.conf");
+    if resolver.exists() {
+        all.push(Mount { source: resolver, target: "/etc/resolv.conf".to_owned(), read_only: true });
+    }
+    all.extend(mounts);
+    Ok(Root::Image(ImageRoot {
+        rootfs: image.rootfs.clone(),
+        scratch,
+        overlay,
+        read_only: security(object, spec, "readOnlyRootFilesystem") == Some(&Value::Bool(true)),
+        user_namespace,
+        mounts: all,
+        shm_size_bytes: SHM_SIZE_BYTES,
+    }))
+}
+
+fn mounts(pod: &PodContext, object: &Value, spec: &Value) -> Result<Vec<Mount>, String> {
+    let mut mounts = Vec::new();
+    for mount in object::array_at(spec, "/volumeMounts") {
+        let name = object::str_at(mount, "/name");
+        let mut source = volumes::place(pod, object, name).ok_or_else(|| format!("no volume is named {name:?}"))?;
+        let sub = object::str_at(mount, "/subPath");
+        if sub.split('/').any(|part| part == "..") || sub.starts_with('/') {
+            return Err(format!("subPath {sub:?} of volume {name:?} leads out of it"));
+        }
+        if !sub.is_empty() {
+            source = source.join(sub);
+            if !source.exists() {
+                fs::create_dir_all(&source).map_err(|error| format!("cannot create {}: {error}", source.display()))?;
+            }
+        }
+        let target = object::str_at(mount, "/mountPath").to_owned();
+        mounts.push(Mount { source, target, read_only: object::bool_at(mount, "/readOnly") });
+    }
+    Ok(mounts)
+}
+
+/// `/etc/hosts` with the pod itself and, as there is no name server here, every Service under its names.
+fn hosts_file(pod: &PodContext, object: &Value) -> Result<Mount, String> {
+    let mut text = format!("127.0.0.1\tlocalhost\n::1\tlocalhost\n{}\t{}\n", pod.address, hostname(object));
+    for service in pod.kubelet.cluster.list("services", None).items {
+        let (ip, name) = (object::str_at(&service, "/spec/clusterIP"), object::name(&service));
+        if matches!(ip, "" | "None") {
+            continue;
+        }
+        let namespace = object::namespace(&service);
+        let short = if namespace == object::namespace(object) { format!(" {name}") } else { String::new() };
+        let names = format!("{name}.{namespace}.svc.cluster.local {name}.{namespace}.svc {name}.{namespace}{short}");
+        text.push_str(&format!("{ip}\t{names}\n"));
+    }
+    for alias in object::array_at(object, "/spec/hostAliases") {
+        let names = object::array_at(alias, "/hostnames").iter().filter_map(Value::as_str).collect::<Vec<_>>();
+        text.push_str(&format!("{}\t{}\n", object::str_at(alias, "/ip"), names.join(" ")));
+    }
+    let source = pod.dir.join("etc-hosts");
+    fs::write(&source, text).map_err(|error| format!("cannot write {}: {error}", source.display()))?;
+    Ok(Mount { source, target: "/etc/hosts".to_owned(), read_only: false })
+}
+
+/// Why an image of another processor cannot run here, if it is one.
+pub(super) fn wrong_architecture(image: &Image) -> Option<String> {
+    let (found, here) = (image.config.architecture.as_str(), host_architecture());
+    (found != here).then(|| format!("the image is for {found}, this machine is {here}"))
+}
