@@ -4,6 +4,8 @@
 //! sent: what is wrong is named, with exit code 64. With `--intervals` or `--summary json` standard output belongs to the
 //! machine; people read standard error.
 
+mod capacity;
+mod compare;
 mod flags;
 mod job;
 mod run;
@@ -13,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::flags::Flags;
+use crate::cli::flags::{Command, Flags};
 use crate::stream::exit;
 
 pub use crate::cli::flags::RunFlags;
@@ -34,7 +36,8 @@ fn run_with(args: impl Iterator<Item = OsString>) -> u8 {
     };
     let result = match flags.command {
         None => run::run(&flags.run),
-        Some(command) => match command {},
+        Some(Command::Compare(compare)) => compare::run(&compare),
+        Some(Command::Capacity(capacity)) => capacity::run(&capacity),
     };
     match result {
         Ok(code) => code,

@@ -5,6 +5,8 @@
 
 pub mod clock;
 pub mod judge;
+pub mod layered;
+pub mod ledger;
 pub mod limits;
 pub mod mix;
 pub mod poll;
@@ -16,8 +18,10 @@ pub mod signal;
 pub mod slot;
 pub mod tally;
 pub mod target;
+pub mod wire;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -55,6 +59,8 @@ pub struct Job {
     pub http2: bool,
     /// Accept any certificate.
     pub insecure: bool,
+    /// Certificates to trust instead of the system's.
+    pub cacert: Option<PathBuf>,
 }
 
 /// What all shards of a run read.
@@ -73,6 +79,7 @@ pub struct Setup {
     pub stop: &'static AtomicBool,
     pub http2: bool,
     pub insecure: bool,
+    pub cacert: Option<PathBuf>,
 }
 
 impl Setup {
@@ -105,6 +112,7 @@ pub enum FromShard {
 /// Runs a load to its end; `on_record` sees the plan, each second and the summary as they come.
 pub fn run(job: &Job, on_record: &mut dyn FnMut(&Record)) -> Result<Summary> {
     let (setup, plan) = prepare(job)?;
+    let setup = Arc::new(setup);
     on_record(&Record::Plan(Box::new(plan)));
     let (to_report, from_shards) = channel();
     let mut reporter = Reporter::new(&setup, job)?;
@@ -120,7 +128,7 @@ pub fn run(job: &Job, on_record: &mut dyn FnMut(&Record)) -> Result<Summary> {
     Ok(summary)
 }
 
-fn run_shards(setup: &Setup, to_report: Sender<FromShard>, emptied: Vec<Receiver<Box<Tally>>>) {
+fn run_shards(setup: &Arc<Setup>, to_report: Sender<FromShard>, emptied: Vec<Receiver<Box<Tally>>>) {
     let emptied: Vec<_> = emptied.into_iter().map(|receiver| std::sync::Mutex::new(Some(receiver))).collect();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(setup.shards as usize).build();
     let pool = match pool {
@@ -134,8 +142,12 @@ fn run_shards(setup: &Setup, to_report: Sender<FromShard>, emptied: Vec<Receiver
         let number = context.index() as u32;
         let receiver = emptied[number as usize].lock().ok().and_then(|mut place| place.take());
         let receiver = receiver.expect("invariant: each shard takes its own receiver once");
-        match Shard::new(setup, number, to_report.clone(), receiver) {
-            Ok(shard) => shard.run(),
+        let outcome = match setup.http2 || setup.target.https {
+            true => layered::run(setup, number, to_report.clone(), receiver),
+            false => Shard::new(setup, number, to_report.clone(), receiver).map(Shard::run),
+        };
+        match outcome {
+            Ok(()) => {}
             Err(error) => {
                 let error = format!("cannot start shard {number}: {error}");
                 let _ = to_report.send(FromShard::Failed { shard: number, error });
@@ -171,6 +183,7 @@ fn prepare(job: &Job) -> Result<(Setup, Plan)> {
         stop: signal::stop_flag(),
         http2: job.http2,
         insecure: job.insecure,
+        cacert: job.cacert.clone(),
         curve,
     };
     let plan = Plan {

@@ -21,3 +21,5 @@ pub mod cli;
 pub mod engine;
 #[cfg(feature = "engine")]
 pub mod output;
+#[cfg(feature = "engine")]
+pub mod statistics;

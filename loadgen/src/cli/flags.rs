@@ -19,9 +19,48 @@ pub(crate) struct Flags {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {}
+pub(crate) enum Command {
+    /// Say whether two result streams (of --intervals) differ by more than chance
+    Compare(CompareFlags),
+    /// Find the highest rate at which the SLO holds
+    Capacity(Box<CapacityFlags>),
+}
 
 #[derive(Debug, Args)]
+pub(crate) struct CompareFlags {
+    /// Result stream of the one run
+    pub before: PathBuf,
+    /// Result stream of the other run
+    pub after: PathBuf,
+    /// Most chance of calling equal runs different, over all metrics together
+    #[arg(long, default_value_t = 0.05)]
+    pub alpha: f64,
+    /// Seconds at the start of each run to leave out
+    #[arg(long, default_value_t = 0)]
+    pub skip: usize,
+    /// Exit with code 2 when the second run is worse
+    #[arg(long)]
+    pub fail_on_regression: bool,
+    #[arg(long, default_value = "text")]
+    pub summary: SummaryForm,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CapacityFlags {
+    #[command(flatten)]
+    pub run: RunFlags,
+    /// The first rate to try
+    #[arg(long, default_value_t = 10.0)]
+    pub from: f64,
+    /// The highest rate to try
+    #[arg(long, default_value_t = 1_000_000.0)]
+    pub to: f64,
+    /// How close to come, as a share of the rate
+    #[arg(long, default_value_t = 0.05)]
+    pub precision: f64,
+}
+
+#[derive(Debug, Clone, Args)]
 pub struct RunFlags {
     /// Where to send the load, such as http://127.0.0.1:8080/work
     #[arg(required = true)]
@@ -83,6 +122,9 @@ pub struct RunFlags {
     /// Accept any certificate
     #[arg(short = 'k', long, help_heading = "Requests")]
     pub insecure: bool,
+    /// Certificates to trust instead of the system's
+    #[arg(long, help_heading = "Requests", value_name = "FILE", conflicts_with = "insecure")]
+    pub cacert: Option<PathBuf>,
 
     /// Most connections of an open loop [default: 1000]
     #[arg(long, help_heading = "Connections")]

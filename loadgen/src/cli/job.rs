@@ -33,6 +33,7 @@ pub fn job(flags: &RunFlags) -> Result<Job, Failure> {
         start_at_unix_ms: flags.start_at,
         http2: flags.http2,
         insecure: flags.insecure,
+        cacert: flags.cacert.clone(),
     })
 }
 

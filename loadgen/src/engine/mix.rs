@@ -14,7 +14,7 @@ pub struct Prepared {
     pub method: String,
     pub path: String,
     pub headers: Vec<(String, String)>,
-    pub body: String,
+    pub body: bytes::Bytes,
     /// The answer to a HEAD has no body, whatever its length says.
     pub no_body: bool,
     pub idempotent: bool,
@@ -78,7 +78,7 @@ fn prepare(request: &Request, target: &Target) -> Prepared {
         method: request.method.clone(),
         path,
         headers: request.headers.clone().into_iter().collect(),
-        body,
+        body: body.into(),
         no_body: request.method == "HEAD",
         idempotent: IDEMPOTENT.contains(&request.method.as_str()),
     }

@@ -9,19 +9,18 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender};
 
-use hdrhistogram::Histogram;
 use rustix::io::Errno;
 
 use crate::arithmetic::Random;
 use crate::engine::clock::now_ns;
+use crate::engine::ledger::Ledger;
 use crate::engine::poll::{Poll, Ready};
 use crate::engine::response::Progress;
 use crate::engine::schedule::{Arrival, Schedule};
 use crate::engine::slot::{Slot, State, Work, class_of, dial};
-use crate::engine::tally::{CLASSES, Class, Tally, record};
+use crate::engine::tally::{Class, Tally, record};
 use crate::engine::target::Rotation;
 use crate::engine::{FromShard, Setup};
-use crate::histogram::latency_histogram;
 
 const BUFFER_BYTES: usize = 64 * 1024;
 /// Longest sleep: how soon Ctrl-C is seen.
@@ -30,7 +29,6 @@ const SLEEP_MAX_NS: u64 = 20_000_000;
 const REDIAL_PAUSE_NS: u64 = 10_000_000;
 /// ... and so long after any other failure: a server that fails at once must not keep the loop from its other work.
 const FAILURE_PAUSE_NS: u64 = 1_000_000;
-const SECOND_NS: u64 = 1_000_000_000;
 const SHARD_STREAM: u64 = 0x7368_6172;
 
 pub struct Shard<'a> {
@@ -50,16 +48,10 @@ pub struct Shard<'a> {
     slots_max: usize,
     /// Requests on connections, dialing or waiting for an answer.
     outstanding: usize,
-    tally: Box<Tally>,
-    interval: u64,
-    interval_end_ns: u64,
+    ledger: Ledger,
     sweep_ns: u64,
     sweep_every_ns: u64,
-    last_answer_ns: u64,
-    classes: Vec<Histogram<u64>>,
     buffer: Box<[u8]>,
-    to_report: Sender<FromShard>,
-    emptied: Receiver<Box<Tally>>,
 }
 
 impl<'a> Shard<'a> {
@@ -89,16 +81,10 @@ impl<'a> Shard<'a> {
             random: Random::new(setup.load.seed, SHARD_STREAM + number as u64),
             slots_max,
             outstanding: 0,
-            tally: Box::default(),
-            interval: 0,
-            interval_end_ns: setup.start_ns + SECOND_NS,
+            ledger: Ledger::new(setup, number, to_report, emptied),
             sweep_ns: setup.start_ns,
             sweep_every_ns,
-            last_answer_ns: setup.start_ns,
-            classes: (0..CLASSES).map(|_| latency_histogram()).collect(),
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
-            to_report,
-            emptied,
         })
     }
 
@@ -124,12 +110,12 @@ impl<'a> Shard<'a> {
             }
             self.serve_backlog();
             now = now_ns();
-            self.roll_over(now);
+            self.ledger.roll_over(now, self.backlog.len());
             if now >= self.sweep_ns {
                 self.sweep(now);
             }
         }
-        self.finish(now);
+        self.ledger.finish(now, self.backlog.len());
     }
 
     fn wait_for_start(&mut self) {
@@ -151,7 +137,7 @@ impl<'a> Shard<'a> {
         }
         if now >= self.setup.drain_end_ns() {
             // What still waits for a connection is given up; what was sent is waited for.
-            self.tally.unsent += self.backlog.len() as u64;
+            self.ledger.tally.unsent += self.backlog.len() as u64;
             self.backlog.clear();
             self.sleeping.clear();
         }
@@ -159,7 +145,7 @@ impl<'a> Shard<'a> {
     }
 
     fn sleep_ns(&self, now: u64) -> u64 {
-        let mut wake = (now + SLEEP_MAX_NS).min(self.interval_end_ns).min(self.sweep_ns);
+        let mut wake = (now + SLEEP_MAX_NS).min(self.ledger.interval_end_ns()).min(self.sweep_ns);
         if let Some(arrival) = self.next {
             wake = wake.min(self.setup.start_ns + arrival.at_ns);
         }
@@ -177,7 +163,7 @@ impl<'a> Shard<'a> {
                 break;
             }
             self.next = self.schedule.as_mut().and_then(Iterator::next);
-            record(&mut self.tally.pacing_us, (now - planned_ns).div_ceil(1000));
+            record(&mut self.ledger.tally.pacing_us, (now - planned_ns).div_ceil(1000));
             let follow_ups = self.follow_ups(arrival.index);
             self.plan(Work {
                 planned_ns,
@@ -226,7 +212,7 @@ impl<'a> Shard<'a> {
 
     /// A request becomes due.
     fn plan(&mut self, work: Work) {
-        self.tally.planned += 1;
+        self.ledger.tally.planned += 1;
         self.place(work);
     }
 
@@ -239,7 +225,7 @@ impl<'a> Shard<'a> {
         } else if self.backlog.len() < self.setup.load.connections.backlog_max as usize {
             self.backlog.push_back(work);
         } else {
-            self.tally.shed += 1;
+            self.ledger.tally.shed += 1;
         }
     }
 
@@ -273,7 +259,7 @@ impl<'a> Shard<'a> {
     fn dial(&mut self, work: Work) {
         let now = now_ns();
         if !work.retried {
-            self.tally.sent += 1;
+            self.ledger.tally.sent += 1;
         }
         self.outstanding += 1;
         let socket = match self.rotation.next_address() {
@@ -301,8 +287,8 @@ impl<'a> Shard<'a> {
                 let token = (slot.generation as u64) << 32 | place as u64;
                 let added = self.poll.add(std::os::fd::AsFd::as_fd(&socket), token);
                 slot.socket = Some(socket);
-                self.tally.connections.opened += 1;
-                self.tally.connections.open += 1;
+                self.ledger.tally.connections.opened += 1;
+                self.ledger.tally.connections.open += 1;
                 match added {
                     // On loopback the connection often stands already: try at once instead of waiting for the event.
                     Ok(()) => self.write(place),
@@ -333,7 +319,7 @@ impl<'a> Shard<'a> {
     #[inline]
     fn send(&mut self, place: usize, work: Work) {
         self.outstanding += 1;
-        self.tally.sent += 1;
+        self.ledger.tally.sent += 1;
         let sent_ns = now_ns();
         self.send_at(place, work, sent_ns);
     }
@@ -410,9 +396,9 @@ impl<'a> Shard<'a> {
                 Ok(Some(count)) => count,
                 Err(error) => return self.lose(place, error),
             };
-            self.tally.bytes_received += count as u64;
+            self.ledger.tally.bytes_received += count as u64;
             let no_body = self.setup.mix.requests[slot.work.request as usize].no_body;
-            let (tally, pod) = (&mut self.tally, &mut slot.pod);
+            let (tally, pod) = (&mut self.ledger.tally, &mut slot.pod);
             let mut on_pod = |name: &[u8]| {
                 let same = pod.is_some_and(|place| tally.pods[place].name.as_bytes() == name);
                 if !same {
@@ -444,18 +430,18 @@ impl<'a> Shard<'a> {
         slot.answered += 1;
         let Some(head) = slot.reader.head() else { return self.fail(place, Class::Protocol, now) };
         let class = Class::of_status(head.status);
-        self.tally.statuses[head.status as usize % 1000] += 1;
+        self.ledger.tally.statuses[head.status as usize % 1000] += 1;
         let (work, pod, sent_ns) = (slot.work, slot.pod, slot.sent_ns);
-        let service_us = self.record(class, work.planned_ns, sent_ns, now);
+        let service_us = self.ledger.record(class, work.planned_ns, sent_ns, now);
         if let Some(pod) = pod {
-            self.tally.record_pod(pod, class, service_us);
+            self.ledger.tally.record_pod(pod, class, service_us);
         }
         let slot = &self.slots[place];
         let spent = closed || !head.keep_alive || slot.answered >= slot.answers_max || now >= slot.expires_ns;
         if self.schedule.is_none() && !spent && now < self.setup.end_ns {
             // The hot path of a closed loop: this answer is the next request's planned moment.
-            self.tally.planned += 1;
-            self.tally.sent += 1;
+            self.ledger.tally.planned += 1;
+            self.ledger.tally.sent += 1;
             return self.send_at(place, self.next_of_client(work, now), now);
         }
         self.outstanding -= 1;
@@ -466,19 +452,6 @@ impl<'a> Shard<'a> {
             self.idle.push_back((place as u32, self.slots[place].generation));
         }
         self.go_on(work, now, 0);
-    }
-
-    /// Records an end; the service time in microseconds.
-    #[inline]
-    fn record(&mut self, class: Class, planned_ns: u64, sent_ns: u64, end_ns: u64) -> u64 {
-        let micros = |since_ns: u64| (end_ns.saturating_sub(since_ns) + 500) / 1000;
-        let (response_us, service_us) = (micros(planned_ns), micros(sent_ns));
-        self.tally.record(class, response_us, service_us);
-        if class != Class::Ok {
-            record(&mut self.classes[class as usize], response_us);
-        }
-        self.last_answer_ns = self.last_answer_ns.max(end_ns);
-        service_us
     }
 
     fn next_of_client(&self, work: Work, planned_ns: u64) -> Work {
@@ -512,7 +485,7 @@ impl<'a> Shard<'a> {
         let stale = slot.answered > 0 && !slot.reader.has_begun() && request.idempotent && !work.retried;
         if stale && self.setup.load.connections.retry_stale {
             // The server closed an idle connection while the request was on its way: it was never looked at.
-            self.tally.retried += 1;
+            self.ledger.tally.retried += 1;
             self.outstanding -= 1;
             self.close(place);
             return self.dial(Work { retried: true, ..work });
@@ -525,9 +498,9 @@ impl<'a> Shard<'a> {
     fn fail(&mut self, place: usize, class: Class, end_ns: u64) {
         let slot = &self.slots[place];
         let (work, pod, sent_ns) = (slot.work, slot.pod, slot.sent_ns);
-        let service_us = self.record(class, work.planned_ns, sent_ns, end_ns);
+        let service_us = self.ledger.record(class, work.planned_ns, sent_ns, end_ns);
         if let (Some(pod), true) = (pod, slot_answering(&self.slots[place])) {
-            self.tally.record_pod(pod, class, service_us);
+            self.ledger.tally.record_pod(pod, class, service_us);
         }
         self.outstanding -= 1;
         self.close(place);
@@ -537,8 +510,8 @@ impl<'a> Shard<'a> {
 
     fn close(&mut self, place: usize) {
         if self.slots[place].socket.is_some() {
-            self.tally.connections.closed += 1;
-            self.tally.connections.open -= 1;
+            self.ledger.tally.connections.closed += 1;
+            self.ledger.tally.connections.open -= 1;
         }
         self.slots[place].close();
         self.free.push(place as u32);
@@ -568,39 +541,6 @@ impl<'a> Shard<'a> {
             }
         }
     }
-
-    /// Hands over the tally of each second that has passed.
-    #[inline]
-    fn roll_over(&mut self, now: u64) {
-        while now >= self.interval_end_ns {
-            self.hand_over(false);
-            self.interval_end_ns += SECOND_NS;
-        }
-    }
-
-    fn hand_over(&mut self, is_rest: bool) {
-        self.tally.backlog = self.backlog.len() as u64;
-        let mut fresh = self.emptied.try_recv().unwrap_or_default();
-        fresh.clear_like(&self.tally);
-        // The classes of the whole run are kept here; good answers are what is left of all.
-        let full = std::mem::replace(&mut self.tally, fresh);
-        let message = FromShard::Interval { shard: self.number, index: self.interval, tally: full, is_rest };
-        // The receiver is only gone when the whole run is being given up.
-        let _ = self.to_report.send(message);
-        self.interval += 1;
-    }
-
-    fn finish(mut self, now: u64) {
-        self.tally.unsent += self.backlog.len() as u64;
-        self.roll_over(now);
-        self.hand_over(true);
-        let message = FromShard::Done {
-            shard: self.number,
-            classes: std::mem::take(&mut self.classes),
-            last_answer_ns: self.last_answer_ns,
-        };
-        let _ = self.to_report.send(message);
-    }
 }
 
 fn slot_answering(slot: &Slot) -> bool {
@@ -608,7 +548,7 @@ fn slot_answering(slot: &Slot) -> bool {
 }
 
 /// Lets the kernel wake this thread when it was asked to, not up to 50 microseconds later.
-fn exact_timers() {
+pub(super) fn exact_timers() {
     // SAFETY: PR_SET_TIMERSLACK takes a plain number and changes only this thread.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong) };
 }

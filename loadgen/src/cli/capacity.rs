@@ -1,0 +1,144 @@
+//! `loadgen capacity URL --slo ...`: the highest rate at which the SLO holds.
+//!
+//! Doubles the rate until a trial fails, then halves the distance between the highest good and the lowest bad rate. A
+//! trial is an open loop, so a server that falls behind cannot slow down the question. It is good when its figures are
+//! valid, the SLO holds over it and at least 99 % of the planned requests were answered well.
+
+use serde::Serialize;
+
+use crate::cli::flags::{CapacityFlags, SummaryForm};
+use crate::cli::{Failure, job};
+use crate::engine::{Job, is_stopping, run as run_engine, signal};
+use crate::output::plot::time;
+use crate::pattern::Pattern;
+use crate::span::Span;
+use crate::stream::{Summary, exit};
+use crate::threshold::Threshold;
+
+const TRIAL: Span = Span::from_secs(5);
+const GOOD_SHARE: f64 = 0.99;
+const TRIALS_MAX: usize = 60;
+
+/// One trial at one rate.
+#[derive(Debug, Serialize)]
+struct Trial {
+    rate_per_s: f64,
+    good: bool,
+    p50_us: u64,
+    p99_us: u64,
+    good_per_s: f64,
+    why: String,
+}
+
+pub(super) fn run(flags: &CapacityFlags) -> Result<u8, Failure> {
+    let mut run_flags = flags.run.clone();
+    if flags.run.slo.is_none() {
+        return Err(Failure::Usage("capacity: say what must hold, such as --slo \"p99 < 100ms\"".to_owned()));
+    }
+    if flags.run.rate.is_some() || flags.run.pattern.is_some() || flags.run.concurrency.is_some() {
+        return Err(Failure::Usage(
+            "capacity: finds the rate itself; leave out --rate, --pattern, --concurrency".to_owned(),
+        ));
+    }
+    let in_order = 0.0 < flags.from && flags.from <= flags.to && (0.001..=1.0).contains(&flags.precision);
+    if !in_order {
+        return Err(Failure::Usage("capacity: needs 0 < --from <= --to and a --precision of 0.001 to 1".to_owned()));
+    }
+    run_flags.rate = Some(flags.from.to_string());
+    run_flags.duration.get_or_insert_with(|| TRIAL.to_string());
+    let mut job = job::job(&run_flags)?;
+    job.load.thresholds.extend(job.load.slo.clone());
+    signal::watch();
+    let trials = search(&mut job, flags)?;
+    report(&trials, flags);
+    if is_stopping() {
+        return Ok(exit::INTERRUPTED);
+    }
+    Ok(if trials.iter().any(|trial| trial.good) { exit::PASS } else { exit::THRESHOLD_FAILED })
+}
+
+fn search(job: &mut Job, flags: &CapacityFlags) -> Result<Vec<Trial>, Failure> {
+    let mut trials = Vec::new();
+    let (mut good, mut bad) = (0.0f64, f64::INFINITY);
+    let mut rate = flags.from;
+    while trials.len() < TRIALS_MAX && !is_stopping() {
+        let trial = try_rate(job, rate)?;
+        if flags.run.summary == SummaryForm::Text {
+            show(&trial);
+        }
+        if trial.good {
+            good = rate
+        } else {
+            bad = rate
+        }
+        trials.push(trial);
+        if good >= flags.to || bad <= good * (1.0 + flags.precision) || bad < flags.from / 16.0 {
+            break;
+        }
+        rate = match (good > 0.0, bad.is_finite()) {
+            (true, true) => (good + bad) / 2.0,
+            (_, false) => (rate * 2.0).min(flags.to),
+            (false, true) => rate / 2.0,
+        };
+    }
+    Ok(trials)
+}
+
+fn try_rate(job: &mut Job, rate: f64) -> Result<Trial, Failure> {
+    let length = job.load.length().unwrap_or(TRIAL);
+    job.load.pattern = Some(Pattern::constant(rate, length));
+    let summary = run_engine(job, &mut |_| {})?;
+    let why = why_bad(&summary, job.load.slo.as_ref());
+    Ok(Trial {
+        rate_per_s: (rate * 10.0).round() / 10.0,
+        good: why.is_empty(),
+        p50_us: summary.latency_us.p50,
+        p99_us: summary.latency_us.p99,
+        good_per_s: (summary.rate_per_s * 10.0).round() / 10.0,
+        why,
+    })
+}
+
+/// Why a trial is not good; nothing when it is.
+fn why_bad(summary: &Summary, slo: Option<&Threshold>) -> String {
+    if summary.interrupted {
+        return "interrupted".to_owned();
+    }
+    if let Some(reason) = summary.validity.reasons.first() {
+        return reason.clone();
+    }
+    let slo = slo.map(|slo| slo.to_string()).unwrap_or_default();
+    if let Some(failed) = summary.thresholds.iter().find(|result| !result.passed && result.threshold == slo) {
+        return format!("{} was {}", failed.threshold, failed.shown);
+    }
+    let requests = &summary.requests;
+    match (requests.ok as f64) < GOOD_SHARE * requests.planned as f64 {
+        true => format!("{} of {} requests answered well", requests.ok, requests.planned),
+        false => String::new(),
+    }
+}
+
+fn show(trial: &Trial) {
+    println!(
+        "{:>10.1}/s  {}  p50 {:>9}  p99 {:>9}  good {:>10.1}/s  {}",
+        trial.rate_per_s,
+        if trial.good { "holds" } else { "fails" },
+        time(trial.p50_us as f64),
+        time(trial.p99_us as f64),
+        trial.good_per_s,
+        trial.why
+    );
+}
+
+fn report(trials: &[Trial], flags: &CapacityFlags) {
+    let best = trials.iter().filter(|trial| trial.good).map(|trial| trial.rate_per_s).fold(0.0, f64::max);
+    let slo = flags.run.slo.as_deref().unwrap_or_default();
+    match flags.run.summary {
+        SummaryForm::Text if best > 0.0 => println!("\nhighest rate at which {slo} holds: {best:.1}/s"),
+        SummaryForm::Text => println!("\n{slo} does not hold at any rate that was tried"),
+        SummaryForm::Json => {
+            let json = serde_json::json!({ "version": 1, "slo": slo, "capacity_per_s": best, "trials": trials });
+            println!("{json}");
+        }
+    }
+}
