@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros)]
 
 mod fuzz;
+mod pass;
 mod properties;
 mod recorded;
 mod scenario;
