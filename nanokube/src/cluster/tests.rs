@@ -79,7 +79,14 @@ fn scale_changes_replicas_and_reads_the_selector_as_text() {
     let cluster = cluster();
     let deployment = json!({
         "metadata": { "name": "web" },
-        "spec": { "replicas": 1, "selector": { "matchLabels": { "app": "web" } } },
+        "spec": {
+            "replicas": 1,
+            "selector": { "matchLabels": { "app": "web" } },
+            "template": {
+                "metadata": { "labels": { "app": "web" } },
+                "spec": { "containers": [{ "name": "c", "image": "i" }] },
+            },
+        },
     });
     cluster.create("deployments.apps", "lab", deployment, &writer()).unwrap();
     let patch = Patch::Merge(json!({ "spec": { "replicas": 3 } }));
