@@ -52,7 +52,6 @@ pub(super) fn prepare(pod: &PodContext, spec: &Value, image: &Image, attempt: u3
         log: log_path(pod, name),
         stdin: object::bool_at(spec, "/stdin"),
         tty: object::bool_at(spec, "/tty"),
-        bind_address: None,
         command,
     };
     Ok(Prepared { launch, cgroup, notes })
