@@ -301,11 +301,7 @@ impl Shard {
         let stale = reused && request.idempotent && matches!(&outcome, Err(failure) if failure.before_answer);
         if stale && self.setup.load.connections.retry_stale {
             // The server closed an idle connection while the request was on its way: it was never looked at.
-            let mut books = self.books.borrow_mut();
-            books.ledger.tally.retried += 1;
-            books.ledger.tally.connections.closed += 1;
-            books.ledger.tally.connections.open -= 1;
-            drop(books);
+            self.count_stale();
             held = match self.dial().await {
                 Ok(held) => held,
                 Err(class) => return (None, Err(class)),
@@ -319,6 +315,13 @@ impl Shard {
             }
             Err(failure) => (None, Err(failure.class)),
         }
+    }
+
+    fn count_stale(&self) {
+        let tally = &mut self.books.borrow_mut().ledger.tally;
+        tally.retried += 1;
+        tally.connections.closed += 1;
+        tally.connections.open -= 1;
     }
 
     async fn dial(&self) -> Result<Held, Class> {
