@@ -198,6 +198,14 @@ impl Outcome {
         self.push(Action::Event(Event { regarding, kind, reason: reason.into(), message, component, action: None }));
     }
 
+    /// Takes over all that another outcome asks for.
+    pub fn append(&mut self, mut other: Outcome) {
+        self.actions.append(&mut other.actions);
+        if let Some(at) = other.wake_at {
+            self.wake(at);
+        }
+    }
+
     /// Asks for another look at `at`; the earliest wish counts.
     pub fn wake(&mut self, at: Timestamp) {
         self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));

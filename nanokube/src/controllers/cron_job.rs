@@ -31,6 +31,9 @@ const FAILED_HISTORY: i64 = 1;
 
 pub fn reconcile(snapshot: &Snapshot, now: Timestamp) -> Outcome {
     let mut outcome = Outcome::default();
+    if snapshot.list(CRON_JOBS).next().is_none() {
+        return outcome;
+    }
     let jobs = Dependents::of(snapshot, JOBS);
     for cron in snapshot.list(CRON_JOBS) {
         Pass { cron, jobs: jobs.controlled_by(cron), now, outcome: &mut outcome }.sync();

@@ -6,9 +6,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::action::Outcome;
+use super::memo::{Memo, Versions};
 use super::ownership;
 use super::pod::{self, PODS};
 use crate::cluster::Snapshot;
@@ -38,15 +39,85 @@ struct Subset {
     unready: Vec<Value>,
 }
 
-pub fn reconcile(snapshot: &Snapshot, now: Timestamp) -> Outcome {
-    let mut outcome = Outcome::default();
-    let mut pods: HashMap<&str, Vec<&Value>> = HashMap::new();
+/// The controller with its memory of what needs nothing.
+#[derive(Debug, Default)]
+pub struct Endpoints {
+    memo: Memo,
+}
+
+impl Endpoints {
+    pub fn reconcile(&mut self, snapshot: &Snapshot, now: Timestamp) -> Outcome {
+        let mut outcome = Outcome::default();
+        let pods = pods_with_addresses(snapshot);
+        let mut slices = managed_slices(snapshot);
+        let mut live: HashSet<(&str, &str)> = HashSet::new();
+        for service in snapshot.list(SERVICES) {
+            let key = (object::namespace(service), object::name(service));
+            live.insert(key);
+            let selects = object::map_at(service, "/spec/selector").is_some_and(|selector| !selector.is_empty());
+            if !selects || object::str_at(service, "/spec/type") == "ExternalName" || object::is_deleting(service) {
+                continue;
+            }
+            let selector = LabelSelector::from_value(&json!({ "matchLabels": service["spec"]["selector"] }));
+            let candidates = pods.get(key.0).map(Vec::as_slice).unwrap_or(&[]);
+            let selected =
+                candidates.iter().filter(|(labels, _)| selector.matches(*labels)).map(|(_, pod)| *pod).collect();
+            let slices = slices.remove(&key).unwrap_or_default();
+            self.sync(snapshot, service, selected, slices, now, &mut outcome);
+        }
+        self.memo.prune(live.len());
+        for orphans in slices.iter().filter(|(key, _)| !live.contains(*key)).map(|(_, orphans)| orphans) {
+            orphans.iter().for_each(|slice| outcome.delete(ENDPOINT_SLICES, slice, None));
+        }
+        for endpoints in snapshot.list(ENDPOINTS) {
+            let managed = object::label(endpoints, MANAGED_BY) == Some(CONTROLLER);
+            if managed && !live.contains(&(object::namespace(endpoints), object::name(endpoints))) {
+                outcome.delete(ENDPOINTS, endpoints, None);
+            }
+        }
+        outcome
+    }
+
+    fn sync(
+        &mut self,
+        snapshot: &Snapshot,
+        service: &Value,
+        selected: Vec<&Value>,
+        slices: Vec<&Object>,
+        now: Timestamp,
+        outcome: &mut Outcome,
+    ) {
+        let endpoints = snapshot.get(ENDPOINTS, object::namespace(service), object::name(service));
+        let stored = slices.iter().copied().chain(endpoints).map(|object| &**object);
+        let versions = Versions::of(selected.iter().copied().chain(stored).chain([service]));
+        if self.memo.is_settled(service, versions) {
+            return;
+        }
+        let mut wanted = Outcome::default();
+        sync_slices(service, &selected, slices, now, &mut wanted);
+        sync_endpoints(endpoints, service, &selected, now, &mut wanted);
+        self.memo.note(service, versions, wanted.actions.is_empty());
+        outcome.actions.append(&mut wanted.actions);
+    }
+}
+
+type Labelled<'a> = (Option<&'a Map<String, Value>>, &'a Value);
+
+/// Pods that can be endpoints at all, with their labels, by namespace.
+fn pods_with_addresses(snapshot: &Snapshot) -> HashMap<&str, Vec<Labelled<'_>>> {
+    let mut pods: HashMap<&str, Vec<Labelled>> = HashMap::new();
     for candidate in snapshot.list(PODS) {
         let has_address = !object::str_at(candidate, "/status/podIP").is_empty();
         if has_address && !pod::is_finished(candidate) {
-            pods.entry(object::namespace(candidate)).or_default().push(candidate);
+            let labelled = (object::labels(candidate), &**candidate);
+            pods.entry(object::namespace(candidate)).or_default().push(labelled);
         }
     }
+    pods
+}
+
+/// The slices that this controller looks after, by namespace and service.
+fn managed_slices(snapshot: &Snapshot) -> HashMap<(&str, &str), Vec<&Object>> {
     let mut slices: HashMap<(&str, &str), Vec<&Object>> = HashMap::new();
     for slice in snapshot.list(ENDPOINT_SLICES) {
         if object::label(slice, SLICE_MANAGED_BY) == Some(SLICE_CONTROLLER) && !object::is_deleting(slice) {
@@ -54,30 +125,7 @@ pub fn reconcile(snapshot: &Snapshot, now: Timestamp) -> Outcome {
             slices.entry((object::namespace(slice), service)).or_default().push(slice);
         }
     }
-    let mut live: HashSet<(&str, &str)> = HashSet::new();
-    for service in snapshot.list(SERVICES) {
-        let key = (object::namespace(service), object::name(service));
-        live.insert(key);
-        let selects = object::map_at(service, "/spec/selector").is_some_and(|selector| !selector.is_empty());
-        if !selects || object::str_at(service, "/spec/type") == "ExternalName" || object::is_deleting(service) {
-            continue;
-        }
-        let selector = LabelSelector::from_value(&json!({ "matchLabels": service["spec"]["selector"] }));
-        let candidates = pods.get(key.0).map(Vec::as_slice).unwrap_or(&[]);
-        let selected: Vec<&Value> = candidates.iter().copied().filter(|pod| selector.matches_object(pod)).collect();
-        sync_slices(service, &selected, slices.remove(&key).unwrap_or_default(), now, &mut outcome);
-        sync_endpoints(snapshot, service, &selected, now, &mut outcome);
-    }
-    for ((_, _), orphans) in slices.iter().filter(|(key, _)| !live.contains(*key)) {
-        orphans.iter().for_each(|slice| outcome.delete(ENDPOINT_SLICES, slice, None));
-    }
-    for endpoints in snapshot.list(ENDPOINTS) {
-        let managed = object::label(endpoints, MANAGED_BY) == Some(CONTROLLER);
-        if managed && !live.contains(&(object::namespace(endpoints), object::name(endpoints))) {
-            outcome.delete(ENDPOINTS, endpoints, None);
-        }
-    }
-    outcome
+    slices
 }
 
 /// The ports of a Service as one pod serves them, in the Service's order. A port whose name the pod lacks is left out.
@@ -252,7 +300,7 @@ fn write_slice(
     outcome.update(ENDPOINT_SLICES, draft);
 }
 
-fn sync_endpoints(snapshot: &Snapshot, service: &Value, pods: &[&Value], now: Timestamp, outcome: &mut Outcome) {
+fn sync_endpoints(existing: Option<&Object>, service: &Value, pods: &[&Value], now: Timestamp, outcome: &mut Outcome) {
     let subsets = subsets(service, pods);
     let mut labels = object::labels(service).cloned().unwrap_or_default();
     labels.insert(MANAGED_BY.to_owned(), json!(CONTROLLER));
@@ -260,7 +308,6 @@ fn sync_endpoints(snapshot: &Snapshot, service: &Value, pods: &[&Value], now: Ti
     if is_headless(service) {
         labels.insert(HEADLESS.to_owned(), json!(""));
     }
-    let existing = snapshot.get(ENDPOINTS, object::namespace(service), object::name(service));
     let Some(existing) = existing else {
         let endpoints = json!({
             "apiVersion": "v1",

@@ -15,6 +15,7 @@ use crate::object;
 
 /// Objects, groups and events remembered, each; past it everything is forgotten and counting starts anew.
 const MEMORY_MAX: usize = 4096;
+const NAME_ATTEMPTS: usize = 8;
 const SIMILAR_MAX: usize = 10;
 const SIMILAR_WINDOW_S: i64 = 600;
 const BURST: f64 = 25.0;
@@ -62,15 +63,30 @@ impl EventRecorder {
         if event.action.is_none() && self.count_up(cluster, &key, &event, now, &writer) {
             return;
         }
-        let name = self.name(&event, now);
-        let namespace = namespace_of(&event).to_owned();
-        if let Err(error) = cluster.create(EVENTS, &namespace, body(&event, &name, now), &writer) {
-            if !error.message.contains("is being terminated") && !error.is_not_found() {
-                eprintln!("controllers: event {} about {}: {}", event.reason, event.regarding.name, error.message);
-            }
-            return;
+        if let Some(name) = self.create(cluster, &event, now, &writer) {
+            self.seen.insert(key, Seen { name, count: 1 });
         }
-        self.seen.insert(key, Seen { name, count: 1 });
+    }
+
+    /// Stores a new event and returns its name. Another recorder may have taken the name at the very same instant.
+    fn create(&mut self, cluster: &Cluster, event: &Event, now: Timestamp, writer: &Writer) -> Option<String> {
+        for _ in 0..NAME_ATTEMPTS {
+            let name = self.name(event, now);
+            match cluster.create(EVENTS, namespace_of(event), body(event, &name, now), writer) {
+                Ok(_) => return Some(name),
+                Err(error) if error.is_already_exists() => {}
+                Err(error) => {
+                    if !error.message.contains("is being terminated") && !error.is_not_found() {
+                        eprintln!(
+                            "controllers: event {} about {}: {}",
+                            event.reason, event.regarding.name, error.message
+                        );
+                    }
+                    return None;
+                }
+            }
+        }
+        None
     }
 
     fn is_similar(&mut self, group: &str, message: &str, now: Timestamp) -> bool {

@@ -45,6 +45,10 @@ struct Verdict {
 
 pub fn reconcile(snapshot: &Snapshot, now: Timestamp) -> Outcome {
     let mut outcome = Outcome::default();
+    release_orphans(snapshot, &mut outcome);
+    if snapshot.list(JOBS).next().is_none() {
+        return outcome;
+    }
     let pods = Dependents::of(snapshot, PODS);
     for job in snapshot.list(JOBS) {
         let manager = object::str_at(job, "/spec/managedBy");
@@ -57,7 +61,6 @@ pub fn reconcile(snapshot: &Snapshot, now: Timestamp) -> Outcome {
             sync(job, &owned, now, &mut outcome);
         }
     }
-    release_orphans(snapshot, &mut outcome);
     outcome
 }
 

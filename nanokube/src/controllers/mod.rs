@@ -32,6 +32,7 @@ pub mod controller_revision;
 pub mod event_recorder;
 pub mod failures;
 pub mod int_or_percent;
+pub mod memo;
 pub mod ownership;
 pub mod pod;
 pub mod quantity;

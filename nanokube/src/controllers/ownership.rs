@@ -34,6 +34,11 @@ impl<'a> Dependents<'a> {
         self.by_owner.get(object::uid(owner)).map(Vec::as_slice).unwrap_or(&[])
     }
 
+    /// Whether there are objects without a controller where `owner` lives, which it may have to adopt.
+    pub fn has_orphans(&self, owner: &Value) -> bool {
+        self.orphans.contains_key(object::namespace(owner))
+    }
+
     /// The objects that `owner` controls, those it adopts now among them. Adoptions and releases are asked for in `outcome`.
     pub fn claim(&self, owner: &Value, outcome: &mut Outcome) -> Vec<&'a Object> {
         let selector = LabelSelector::from_value(&owner["spec"]["selector"]);

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::action::{Announce, Outcome};
 use super::failures::Failures;
+use super::memo::{Memo, Versions};
 use super::ownership::Dependents;
 use super::pod::{self, PODS};
 use super::time::created_at;
@@ -26,14 +27,34 @@ const COMPONENT: &str = "replicaset-controller";
 const BURST: usize = 500;
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
-pub fn reconcile(snapshot: &Snapshot, now: Timestamp, failures: &Failures) -> Outcome {
-    let mut outcome = Outcome::default();
-    let pods = Dependents::of(snapshot, PODS);
-    for set in snapshot.list(REPLICA_SETS) {
-        let owned = pods.claim(set, &mut outcome);
-        sync(set, owned, now, failures, &mut outcome);
+/// The controller with its memory of what needs nothing.
+#[derive(Debug, Default)]
+pub struct ReplicaSets {
+    memo: Memo,
+}
+
+impl ReplicaSets {
+    pub fn reconcile(&mut self, snapshot: &Snapshot, now: Timestamp, failures: &Failures) -> Outcome {
+        let mut outcome = Outcome::default();
+        let pods = Dependents::of(snapshot, PODS);
+        let mut live = 0;
+        for set in snapshot.list(REPLICA_SETS) {
+            live += 1;
+            let dependents = pods.controlled_by(set).iter().map(|pod| &***pod);
+            let versions = Versions::of(dependents.chain([&**set]));
+            let is_quiet = !pods.has_orphans(set) && failures.of(object::uid(set)).is_none();
+            if is_quiet && self.memo.is_settled(set, versions) {
+                continue;
+            }
+            let mut wanted = Outcome::default();
+            let owned = pods.claim(set, &mut wanted);
+            sync(set, owned, now, failures, &mut wanted);
+            self.memo.note(set, versions, is_quiet && wanted.actions.is_empty() && wanted.wake_at.is_none());
+            outcome.append(wanted);
+        }
+        self.memo.prune(live);
+        outcome
     }
-    outcome
 }
 
 fn sync(set: &Value, owned: Vec<&Object>, now: Timestamp, failures: &Failures, outcome: &mut Outcome) {

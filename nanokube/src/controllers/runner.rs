@@ -15,13 +15,14 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::action::{Action, Announce, Event, EventKind, How, Outcome};
+use super::endpoints::{self, Endpoints};
 use super::event_recorder::EventRecorder;
 use super::failures::Failures;
 use super::pod_gc::{self, PodGc};
+use super::replica_set::{self, ReplicaSets};
 use super::time::plus_s;
 use super::{
-    cron_job, daemon_set, deployment, disruption, endpoints, events, garbage, job, namespace, node_taints, replica_set,
-    scheduler, stateful_set,
+    cron_job, daemon_set, deployment, disruption, events, garbage, job, namespace, node_taints, scheduler, stateful_set,
 };
 use crate::cluster::{Change, ChangeKind, Cluster, DeleteOptions, Part, Patch, Propagation, Snapshot, Watch, Writer};
 use crate::kind::Registry;
@@ -145,6 +146,10 @@ impl Runner {
             recorder: EventRecorder::default(),
             stats: Stats::default(),
         }
+    }
+
+    pub fn stats(&self) -> Stats {
+        self.stats.clone()
     }
 
     /// Rounds for as long as nobody says stop.
@@ -369,6 +374,8 @@ impl Controller {
 fn table(config: &Config) -> Vec<Controller> {
     let root_ca = config.root_ca.clone();
     let mut pod_gc = PodGc::default();
+    let mut replica_sets = ReplicaSets::default();
+    let mut slices = Endpoints::default();
     let mut scheduler = Controller::of_kinds(
         "scheduler",
         scheduler::INPUTS,
@@ -395,7 +402,7 @@ fn table(config: &Config) -> Vec<Controller> {
         Controller::of_kinds(
             "replicaset",
             replica_set::INPUTS,
-            Box::new(|view| replica_set::reconcile(view.snapshot, view.now, view.failures)),
+            Box::new(move |view| replica_sets.reconcile(view.snapshot, view.now, view.failures)),
         ),
         Controller::of_kinds(
             "statefulset",
@@ -416,7 +423,7 @@ fn table(config: &Config) -> Vec<Controller> {
         Controller::of_kinds(
             "endpoints",
             endpoints::INPUTS,
-            Box::new(|view| endpoints::reconcile(view.snapshot, view.now)),
+            Box::new(move |view| slices.reconcile(view.snapshot, view.now)),
         ),
         Controller::of_kinds(
             "disruption",

@@ -31,27 +31,34 @@ struct Room<'a> {
 
 pub fn reconcile(snapshot: &Snapshot, now: Timestamp) -> Outcome {
     let mut outcome = Outcome::default();
-    let mut waiting: Vec<&Value> = Vec::new();
-    let mut rooms: Vec<Room> = snapshot.list(NODES).map(|node| Room::of(node)).collect();
-    for candidate in snapshot.list(PODS) {
-        if pod::node(candidate).is_empty() {
-            waiting.push(candidate);
-        } else if !pod::is_finished(candidate) {
-            rooms
-                .iter_mut()
-                .filter(|room| object::name(room.node) == pod::node(candidate))
-                .for_each(|room| room.take(candidate));
-        }
+    let is_mine = |candidate: &Value| {
+        let scheduler = object::str_at(candidate, "/spec/schedulerName");
+        pod::node(candidate).is_empty() && pod::is_active(candidate) && matches!(scheduler, "" | COMPONENT)
+    };
+    let mut waiting: Vec<&Value> =
+        snapshot.list(PODS).map(|candidate| &**candidate).filter(|candidate| is_mine(candidate)).collect();
+    if waiting.is_empty() {
+        return outcome;
     }
-    waiting.retain(|candidate| {
-        pod::is_active(candidate) && matches!(object::str_at(candidate, "/spec/schedulerName"), "" | COMPONENT)
-    });
+    let mut rooms = rooms(snapshot);
     let priority = |candidate: &Value| object::i64_at(candidate, "/spec/priority").unwrap_or(0);
     waiting.sort_by_key(|candidate| (-priority(candidate), created_at(candidate), object::resource_version(candidate)));
     for candidate in waiting {
         schedule(candidate, &mut rooms, now, &mut outcome);
     }
     outcome
+}
+
+/// The nodes with what their pods leave free.
+fn rooms(snapshot: &Snapshot) -> Vec<Room<'_>> {
+    let mut rooms: Vec<Room> = snapshot.list(NODES).map(|node| Room::of(node)).collect();
+    for bound in snapshot.list(PODS).filter(|bound| !pod::node(bound).is_empty() && !pod::is_finished(bound)) {
+        let home = rooms.iter_mut().find(|room| object::name(room.node) == pod::node(bound));
+        if let Some(home) = home {
+            home.take(bound);
+        }
+    }
+    rooms
 }
 
 fn schedule<'a>(candidate: &'a Value, rooms: &mut [Room<'a>], now: Timestamp, outcome: &mut Outcome) {

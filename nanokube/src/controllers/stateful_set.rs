@@ -41,6 +41,9 @@ struct Set<'a> {
 
 pub fn reconcile(snapshot: &Snapshot, now: Timestamp) -> Outcome {
     let mut outcome = Outcome::default();
+    if snapshot.list(STATEFUL_SETS).next().is_none() {
+        return outcome;
+    }
     let pods = Dependents::of(snapshot, PODS);
     let records = Dependents::of(snapshot, REVISIONS);
     for object in snapshot.list(STATEFUL_SETS) {
