@@ -138,7 +138,8 @@ where
 
 fn connector(cluster: &Value) -> anyhow::Result<TlsConnector> {
     let data = cluster["certificate-authority-data"].as_str().map(|text| STANDARD.decode(text)).transpose();
-    let pem = match (data.context("the CA in the kubeconfig is no base64")?, cluster["certificate-authority"].as_str()) {
+    let pem = match (data.context("the CA in the kubeconfig is no base64")?, cluster["certificate-authority"].as_str())
+    {
         (Some(pem), _) => pem,
         (None, Some(file)) => std::fs::read(file).with_context(|| format!("cannot read {file}"))?,
         (None, None) => bail!("the kubeconfig names no certificate authority"),

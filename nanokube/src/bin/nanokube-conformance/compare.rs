@@ -131,7 +131,11 @@ fn first(recorded: &Value, live: &Value, path: &str) -> Option<String> {
         }
         (Value::Array(a), Value::Array(b)) => {
             if a.len() != b.len() {
-                return Some(format!("{path} has {} entries, recorded {}: {live} recorded {recorded}", b.len(), a.len()));
+                return Some(format!(
+                    "{path} has {} entries, recorded {}: {live} recorded {recorded}",
+                    b.len(),
+                    a.len()
+                ));
             }
             a.iter().zip(b).enumerate().find_map(|(index, (a, b))| first(a, b, &format!("{path}[{index}]")))
         }

@@ -10,9 +10,12 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 
+mod archive;
 mod client;
+mod clients;
 mod compare;
 mod gaps;
+mod helm;
 mod kubectl;
 mod prepare;
 mod replay;
@@ -35,6 +38,9 @@ struct Args {
     /// A kubectl to run the command matrix with (repeatable) [default: those on PATH]
     #[arg(long, value_name = "FILE")]
     kubectl: Vec<PathBuf>,
+    /// Install real clients into this folder (kubectl 1.20 to 1.37, helm 3 and 4) and run the matrices with each
+    #[arg(long, value_name = "DIR")]
+    clients: Option<PathBuf>,
     /// Show every failing case in full
     #[arg(long)]
     verbose: bool,
@@ -79,8 +85,19 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if wanted("list and watch") {
         watching::run(&client, &recordings, &mut score).await?;
     }
+    let mut clients = match &args.clients {
+        Some(folder) if wanted("kubectl") || wanted("helm") => clients::install(folder)?,
+        _ => clients::Clients::default(),
+    };
+    clients.kubectl.extend(args.kubectl.iter().cloned());
     if wanted("kubectl") {
-        kubectl::run(&args.kubeconfig, &args.kubectl, &mut score)?;
+        kubectl::run(&args.kubeconfig, &clients.kubectl, &mut score)?;
+    }
+    if wanted("helm") {
+        helm::run(&args.kubeconfig, &clients.helm, &mut score)?;
+    }
+    for (name, why) in &clients.missing {
+        println!("not tried   {name}: {why}");
     }
     prepare::clean(&client).await;
     score.print();

@@ -21,7 +21,8 @@ pub(crate) async fn run(client: &Client) -> anyhow::Result<()> {
 /// Takes everything away again; waits until the namespace is gone.
 pub(crate) async fn clean(client: &Client) {
     let namespace = format!("/api/v1/namespaces/{NAMESPACE}");
-    for path in [namespace.as_str(), "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.lab.example.com"] {
+    for path in [namespace.as_str(), "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.lab.example.com"]
+    {
         // Nothing to remove is the usual case.
         let _ = client.write("DELETE", path, &json!({})).await;
     }
@@ -46,7 +47,11 @@ pub(crate) async fn renew(client: &Client, path: &str, names: &mut BTreeMap<Stri
     }
     let Some(recorded) = recorded else { return Ok(()) };
     let app = recorded.split('-').next().unwrap_or_default();
-    let resource = if path.contains("/pods/") { "/api/v1/namespaces/lab/pods" } else { "/apis/apps/v1/namespaces/lab/replicasets" };
+    let resource = if path.contains("/pods/") {
+        "/api/v1/namespaces/lab/pods"
+    } else {
+        "/apis/apps/v1/namespaces/lab/replicasets"
+    };
     for _ in 0..100 {
         let list = client.get(&format!("{resource}?labelSelector=app%3D{app}")).await?.json();
         let living = |item: &&Value| item["metadata"].get("deletionTimestamp").is_none();

@@ -28,7 +28,8 @@ pub(crate) async fn run(client: &Client, file: &Path, area: &str, score: &mut Sc
         println!("{area}: no recording {}", file.display());
         return Ok(());
     };
-    let exchanges: Vec<Value> = serde_json::from_slice(&text).with_context(|| format!("{} is broken", file.display()))?;
+    let exchanges: Vec<Value> =
+        serde_json::from_slice(&text).with_context(|| format!("{} is broken", file.display()))?;
     let mut translation = Translation::default();
     // Lists of watch events stand between the exchanges as illustration.
     for exchange in exchanges.iter().filter(|exchange| exchange["method"].is_string()) {
@@ -144,7 +145,8 @@ pub(crate) async fn protobuf(client: &Client, folder: &Path, score: &mut Score) 
             let outcome = if answer.status != 201 {
                 Outcome::Failed(format!("status {}: {}", answer.status, answer.json()))
             } else {
-                contained(&compare::comparable(&wanted), &compare::comparable(&answer.json()), "").map_or(Outcome::Passed, Outcome::Failed)
+                contained(&compare::comparable(&wanted), &compare::comparable(&answer.json()), "")
+                    .map_or(Outcome::Passed, Outcome::Failed)
             };
             score.add("protobuf", &name, outcome);
         }

@@ -59,7 +59,8 @@ async fn list(client: &Client, case: &str, wanted: &Value, current: &str) -> any
         return Ok(Outcome::Failed(format!("kind {}, recorded {}", live["kind"], wanted["kind"])));
     }
     for field in ["reason", "message", "details"] {
-        let mask = |value: &Value| value.as_str().map_or(value.clone(), |text| compare::without_identities(text).into());
+        let mask =
+            |value: &Value| value.as_str().map_or(value.clone(), |text| compare::without_identities(text).into());
         if !wanted[field].is_null() && mask(&wanted[field]) != mask(&live[field]) && !case.contains("continue=zzz") {
             return Ok(Outcome::Failed(format!("{field} {}, recorded {}", live[field], wanted[field])));
         }
@@ -95,7 +96,10 @@ async fn get(client: &Client, case: &str, wanted: &Value) -> anyhow::Result<Outc
     if let Some(content_type) = wanted[1].as_str()
         && answer.header("content-type") != Some(content_type)
     {
-        return Ok(Outcome::Failed(format!("content type {:?}, recorded {content_type}", answer.header("content-type"))));
+        return Ok(Outcome::Failed(format!(
+            "content type {:?}, recorded {content_type}",
+            answer.header("content-type")
+        )));
     }
     if let Some(message) = wanted["message"].as_str().or_else(|| wanted[2]["message"].as_str()) {
         let live = answer.json();
@@ -126,7 +130,9 @@ async fn watch(client: &Client, case: &str, wanted: &Value) -> anyhow::Result<Ou
         }
         "WATCH sendInitialEvents" => format!("{initial}&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"),
         "WATCH sendInitialEvents rv=0" => {
-            format!("{initial}&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&resourceVersion=0&timeoutSeconds=1")
+            format!(
+                "{initial}&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&resourceVersion=0&timeoutSeconds=1"
+            )
         }
         "WATCH sendInitialEvents without match" => format!("{initial}&allowWatchBookmarks=true"),
         "WATCH sendInitialEvents without bookmarks" => format!("{initial}&resourceVersionMatch=NotOlderThan"),
@@ -186,7 +192,8 @@ async fn listen(client: &Client, call: &Call, change: bool) -> anyhow::Result<He
 
 /// cm1 changes; wtmp starts to match, stops, matches again and goes.
 async fn changes(client: &Client) -> anyhow::Result<()> {
-    let labelled = |label: &str| json!({ "metadata": { "name": "wtmp", "labels": { "app": label } }, "data": { "a": "b" } });
+    let labelled =
+        |label: &str| json!({ "metadata": { "name": "wtmp", "labels": { "app": label } }, "data": { "a": "b" } });
     client.write("POST", COLLECTION, &labelled("web")).await?;
     let item = format!("{COLLECTION}/wtmp");
     client.write("PUT", &item, &labelled("other")).await?;
