@@ -217,43 +217,49 @@ fn join_in_order<'a>(
 
 /// Pods by name: an open-addressed table at most half full, with a fixed hash, since a decision draws no randomness.
 struct NameIndex {
-    slots: Vec<u32>,
+    /// Hash and position of a pod; the hash spares nearly all comparisons of other names.
+    slots: Vec<(u32, u32)>,
 }
 
 const FREE: u32 = u32::MAX;
 
 impl NameIndex {
     fn new(pods: &[&Pod]) -> NameIndex {
-        let mut index = NameIndex { slots: vec![FREE; (pods.len() * 2).next_power_of_two().max(2)] };
+        let mut index = NameIndex { slots: vec![(0, FREE); (pods.len() * 2).next_power_of_two().max(2)] };
         for (i, pod) in pods.iter().enumerate().take(FREE as usize) {
-            let slot = index.slot_of(pods, &pod.name);
-            index.slots[slot] = i as u32;
+            let hash = hash(&pod.name);
+            let slot = index.slot_of(pods, &pod.name, hash);
+            index.slots[slot] = (hash, i as u32);
         }
         index
     }
 
     fn find(&self, pods: &[&Pod], name: &str) -> Option<usize> {
-        let i = self.slots[self.slot_of(pods, name)];
+        let (_, i) = self.slots[self.slot_of(pods, name, hash(name))];
         (i != FREE).then_some(i as usize)
     }
 
     /// The slot that holds this name, or the free one where it belongs.
-    fn slot_of(&self, pods: &[&Pod], name: &str) -> usize {
+    fn slot_of(&self, pods: &[&Pod], name: &str, hash: u32) -> usize {
         let mask = self.slots.len() - 1;
-        let mut slot = hash(name) & mask;
-        while self.slots[slot] != FREE && *pods[self.slots[slot] as usize].name != *name {
+        let mut slot = hash as usize & mask;
+        loop {
+            let (other, i) = self.slots[slot];
+            if i == FREE || (other == hash && *pods[i as usize].name == *name) {
+                return slot;
+            }
             slot = (slot + 1) & mask;
         }
-        slot
     }
 }
 
-fn hash(name: &str) -> usize {
+/// Names of pods differ in their last letters; folding brings those down to the bits that pick the slot.
+fn hash(name: &str) -> u32 {
     let mut hash = 0u64;
     for chunk in name.as_bytes().chunks(8) {
         let mut word = [0; 8];
         word[..chunk.len()].copy_from_slice(chunk);
         hash = (hash.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x517c_c1b7_2722_0a95);
     }
-    (hash >> 32) as usize
+    (hash ^ hash >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_shr(32) as u32
 }
