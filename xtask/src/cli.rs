@@ -251,7 +251,7 @@ pub(crate) struct ExplainArgs {
     #[arg(long, conflicts_with = "file")]
     pub follow: bool,
     /// A HorizontalPodAutoscaler to try without a cluster
-    #[arg(short, long, value_name = "FILE", requires = "usage")]
+    #[arg(short, long, value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// With -f: usage of each pod, like 180m (of CPU) or memory=64Mi
     #[arg(long, value_name = "[NAME=]QUANTITY", value_delimiter = ',')]

@@ -248,6 +248,7 @@ impl Track {
             match &entry.seen {
                 Observation::Autoscaler { usage_percent, target_percent, .. } => {
                     (usage, target) = (*usage_percent, *target_percent);
+                    track.explain_last_change(t_s, usage, target);
                     track.cpu_peak_percent = track.cpu_peak_percent.max(usage);
                 }
                 Observation::Deployment { replicas, ready, .. } => {
@@ -256,7 +257,14 @@ impl Track {
                         track.replicas = Replicas { start: *replicas, peak: *replicas, end: *replicas };
                     }
                     if let Some(from) = last.filter(|from| from != replicas) {
-                        let change = Change { t_s, from, to: *replicas, usage_percent: usage, target_percent: target };
+                        let change = Change {
+                            t_s,
+                            from,
+                            to: *replicas,
+                            usage_percent: usage,
+                            target_percent: target,
+                            explained: false,
+                        };
                         track.changes.push(change);
                         track.scale_down_s = Some((entry.t_unix_ms - end_ms) as f64 / 1e3);
                     }
@@ -280,6 +288,13 @@ impl Track {
         let came_down = track.replicas.peak > track.replicas.start && track.replicas.end < track.replicas.peak;
         track.scale_down_s = track.scale_down_s.filter(|seconds| came_down && *seconds > 0.0);
         track
+    }
+
+    /// The controller writes the scale first and then the status with what it saw: that is the cause of the change.
+    fn explain_last_change(&mut self, t_s: f64, usage: Option<i32>, target: Option<i32>) {
+        if let Some(change) = self.changes.last_mut().filter(|change| !change.explained && t_s - change.t_s < 1.0) {
+            (change.usage_percent, change.target_percent, change.explained) = (usage, target, true);
+        }
     }
 
     fn flaps(&self) -> u32 {
