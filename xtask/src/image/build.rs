@@ -2,8 +2,8 @@
 //!
 //! Cargo's `release` profile for an explicit target: without `--target` the static flag would also hit proc-macros,
 //! which are libraries of the compiler. musl where the toolchain has it, else glibc's static archive; names are then
-//! resolved by the `files` and `dns` modules that glibc has built in since 2.34. Paths of this machine are mapped away,
-//! so that the digest does not depend on who builds.
+//! resolved by the `files` and `dns` modules that glibc has built in since 2.34. Paths of this machine are mapped away:
+//! the binary does not tell who built it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

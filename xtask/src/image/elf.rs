@@ -40,8 +40,8 @@ impl Elf {
         for index in 0..count {
             let entry = table.saturating_add(index * entry_size);
             if number(bytes, entry, 4)? as u32 == PROGRAM_INTERPRETER {
-                let start = number(bytes, entry + 8, 8)?;
-                let size = number(bytes, entry + 32, 8)?;
+                let start = number(bytes, entry.saturating_add(8), 8)?;
+                let size = number(bytes, entry.saturating_add(32), 8)?;
                 let path = slice(bytes, start, size)?.split(|byte| *byte == 0).next().unwrap_or_default();
                 interpreter = Some(String::from_utf8(path.to_vec()).context("its loader's path is no text")?);
             }
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn what_is_no_binary_for_linux_is_refused_and_never_panics() {
-        for bytes in [&b""[..], b"#!/bin/sh\n", MAGIC, b"\xcf\xfa\xed\xfe", &[&MAGIC[..], &[0xff; 60]].concat()] {
+        for bytes in [&b""[..], b"#!/bin/sh\n", MAGIC, b"\xcf\xfa\xed\xfe", &[MAGIC, &[0xff; 60]].concat()] {
             assert!(Elf::parse(bytes).is_err(), "{bytes:?}");
         }
         let own = std::fs::read(std::env::current_exe().expect("this test")).expect("its bytes");
