@@ -28,6 +28,7 @@ mod identity;
 mod update;
 pub(crate) mod vet;
 
+pub(crate) use admission::quota_share;
 pub use identity::generated_name;
 pub use update::scale_of;
 

@@ -98,6 +98,7 @@ async fn serve(directory: &Directory, start: &cli::Start, holding: Holding, bega
     let api = Arc::new(Api {
         cluster: cluster.clone(),
         metrics: metrics.clone(),
+        node: node.clone(),
         openapi: OpenApi::default(),
         token: Token::new(credentials.token.clone()),
         endpoint: address.to_string(),

@@ -94,7 +94,8 @@ mod tests {
     #[test]
     fn recorded_objects_are_their_own_normal_form() {
         for (name, recorded) in crate::recorded::all("objects", "") {
-            let (version, kind) = (crate::object::str_at(&recorded, "/apiVersion"), crate::object::str_at(&recorded, "/kind"));
+            let (version, kind) =
+                (crate::object::str_at(&recorded, "/apiVersion"), crate::object::str_at(&recorded, "/kind"));
             let Some(kind) = schema().kind(version, kind) else { continue };
             let mut object = recorded.clone();
             apply(kind, &mut object);

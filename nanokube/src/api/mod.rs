@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 
 use crate::cluster::Cluster;
 use crate::metrics::Metrics;
+use crate::node::Node;
 use crate::openapi::OpenApi;
 use crate::status::ApiError;
 use request::{Address, Query, Target};
@@ -24,11 +25,13 @@ mod metrics;
 mod negotiate;
 mod openapi;
 mod pod;
+mod pod_log;
 mod read;
 pub mod reply;
 mod request;
 mod review;
 pub mod server;
+mod stream;
 mod watch;
 mod write;
 
@@ -42,6 +45,7 @@ pub struct Api {
     pub cluster: Cluster,
     pub token: auth::Token,
     pub metrics: Metrics,
+    pub node: Node,
     pub openapi: OpenApi,
     /// `host:port` that clients reach this server at.
     pub endpoint: String,
@@ -107,6 +111,7 @@ async fn dispatch(api: &Arc<Api>, call: Call) -> Result<Response<Body>, ApiError
         Target::Groups => discovery::groups(api, &call),
         Target::Group(group) => discovery::group(api, group),
         Target::GroupVersion(version) => discovery::resources(api, &version),
+        Target::OpenApiVersion2 => Ok(openapi::version2(api, &call)),
         Target::OpenApi => Ok(openapi::index(api)),
         Target::OpenApiDocument(version) => openapi::document(api, &call, &version),
         Target::Unknown | Target::Resource(_) => Ok(reply::plain_not_found()),
@@ -131,6 +136,9 @@ async fn resource(api: &Arc<Api>, call: Call, address: Address) -> Result<Respon
         return match subresource.as_str() {
             name if !kind.has_subresource(name) => Err(ApiError::no_such_path()),
             "status" | "scale" | "finalize" => write::part(api, &call, &kind, &address),
+            "log" => pod_log::answer(api, &call, &kind, &address),
+            "exec" => stream::exec::answer(api, call, &kind, &address).await,
+            "portforward" => stream::port_forward::answer(api, call, &kind, &address),
             "eviction" => pod::evict(api, &call, &address),
             "binding" => pod::bind(api, &call, &address),
             "ephemeralcontainers" | "resize" if kind.resource == "pods" => write::part(api, &call, &kind, &address),

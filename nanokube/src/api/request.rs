@@ -17,6 +17,8 @@ pub(crate) enum Target {
     Groups,
     Group(String),
     GroupVersion(GroupVersion),
+    /// `/openapi/v2`
+    OpenApiVersion2,
     /// `/openapi/v3`
     OpenApi,
     OpenApiDocument(GroupVersion),
@@ -66,6 +68,7 @@ impl Target {
             ["healthz", ..] => Target::Health(HealthPath::Healthz),
             ["livez", ..] => Target::Health(HealthPath::Livez),
             ["readyz", ..] => Target::Health(HealthPath::Readyz),
+            ["openapi", "v2"] => Target::OpenApiVersion2,
             ["openapi", "v3"] => Target::OpenApi,
             ["openapi", "v3", "api", version] => Target::OpenApiDocument(GroupVersion::new("", version)),
             ["openapi", "v3", "apis", group, version] => Target::OpenApiDocument(GroupVersion::new(group, version)),

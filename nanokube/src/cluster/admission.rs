@@ -16,6 +16,8 @@ mod pod;
 mod quota;
 mod service;
 
+pub(crate) use quota::share as quota_share;
+
 /// Completes a new object.
 pub(super) fn on_create(
     writing: &Writing<'_>,

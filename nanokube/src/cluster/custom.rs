@@ -45,9 +45,9 @@ fn visit_unknown(schema: &Value, value: &mut Value, path: &mut String, root: boo
                     path.push('.');
                 }
                 path.push_str(key);
-                let declared = schema["properties"].get(key).or_else(|| {
-                    schema.get("additionalProperties").filter(|inner| inner.is_object())
-                });
+                let declared = schema["properties"]
+                    .get(key)
+                    .or_else(|| schema.get("additionalProperties").filter(|inner| inner.is_object()));
                 let known = match declared {
                     Some(inner) => {
                         visit_unknown(inner, below, path, false, found);

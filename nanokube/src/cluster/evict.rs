@@ -32,7 +32,8 @@ impl Cluster {
         let mut covering = budgets.iter().filter(|budget| covers(budget));
         let Some(budget) = covering.next() else { return Ok(()) };
         if covering.next().is_some() {
-            let message = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
+            let message =
+                "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
             return Err(ApiError::internal(message));
         }
         check_allowed(budget)?;

@@ -105,7 +105,8 @@ impl Cluster {
             }
             let uid = object::uid(&applied);
             if !uid.is_empty() {
-                let why = format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
+                let why =
+                    format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
                 return Err(ApiError::conflict_because(&kind.resource, name, &why));
             }
             let new = managed::apply(&write, None, &applied, force)?;

@@ -29,7 +29,8 @@ pub(crate) fn check(
 ) -> Result<(), ApiError> {
     let api_version = view.to_string();
     let unreadable = |why: &str| {
-        let message = format!("{} in version {:?} cannot be handled as a {}: {why}", kind.kind, view.version, kind.kind);
+        let message =
+            format!("{} in version {:?} cannot be handled as a {}: {why}", kind.kind, view.version, kind.kind);
         ApiError::bad_request(message)
     };
     let found = match source {

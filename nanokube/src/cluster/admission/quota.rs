@@ -45,7 +45,7 @@ fn refusal(kind: &Kind, name: &str, quota: &str, exceeded: &[(String, i128, i128
 }
 
 /// What an object takes of a quota's resource, in billionths; None when the quota is not about it.
-fn share(kind: &Kind, name: &str, object: &Value) -> Option<i128> {
+pub(crate) fn share(kind: &Kind, name: &str, object: &Value) -> Option<i128> {
     const ONE: i128 = 1_000_000_000;
     let (group, plural) = split_resource(&kind.resource);
     let counted = name.strip_prefix("count/");

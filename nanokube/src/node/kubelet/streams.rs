@@ -36,7 +36,8 @@ pub enum ExecStreams {
 
 /// A program that runs beside a container.
 pub struct ExecSession {
-    pub streams: ExecStreams,
+    /// Taken by whoever carries the bytes: an end that stays here would keep the program's input open.
+    pub streams: Option<ExecStreams>,
     exec: Exec,
 }
 
@@ -91,7 +92,7 @@ impl Kubelet {
         command.argv = argv;
         let (streams, theirs) = streams(tty).map_err(|error| internal(format!("cannot open streams: {error}")))?;
         let exec = session.exec(command, &theirs).await.map_err(internal)?;
-        Ok(ExecSession { streams, exec })
+        Ok(ExecSession { streams: Some(streams), exec })
     }
 
     /// Connects to a port of a pod: at its own address, or at the machine's loopback for programs bound there.
