@@ -95,12 +95,12 @@ pub(crate) struct SetupArgs {
     /// auto | embedded | minikube | context[=NAME]; auto: Minikube if installed, else embedded
     #[arg(long, default_value = "auto", value_name = "WHERE")]
     pub cluster: String,
-    /// An overlay of k8s/overlays: dev | staging | prod
-    #[arg(long, default_value = "dev", value_name = "NAME")]
-    pub env: String,
-    /// Real constants (minutes) or short windows (seconds)
-    #[arg(long, value_enum, default_value_t = Pace::Real)]
-    pub pace: Pace,
+    /// An overlay of k8s/overlays [default: as the profile is set up, else dev]
+    #[arg(long, value_name = "NAME")]
+    pub env: Option<String>,
+    /// Real constants (minutes) or short windows (seconds) [default: as the profile is set up, else real]
+    #[arg(long, value_enum)]
+    pub pace: Option<Pace>,
     /// Your own manifests (Deployment, Service, HorizontalPodAutoscaler) instead of k8s/overlays
     #[arg(long, value_name = "DIR")]
     pub manifests: Option<PathBuf>,

@@ -149,6 +149,10 @@ impl Step<'_> {
         self.end(Ink::Dim, "same", outcome);
     }
 
+    pub(crate) fn ended(self, acted: bool, outcome: &str) {
+        if acted { self.done(outcome) } else { self.same(outcome) }
+    }
+
     fn end(mut self, ink: Ink, mark: &str, outcome: &str) {
         self.ended = true;
         let mark = self.terminal.paint(ink, mark);

@@ -17,6 +17,12 @@ use crate::problem;
 use crate::terminal::Step;
 use crate::workload::Workload;
 
+/// What was waited for, and whether it was so already when we came to look.
+pub(crate) struct Reached {
+    pub(crate) words: String,
+    pub(crate) at_once: bool,
+}
+
 const ROLLOUT_LIMIT_S: u64 = 180;
 /// Two scrapes, then one sync; with the addon of Minikube a scrape takes a minute.
 const METRICS_LIMIT_S: u64 = 300;
@@ -24,7 +30,7 @@ const METRICS_LIMIT_S: u64 = 300;
 const CRASHES_BORNE: i32 = 2;
 
 /// Until every replica runs the new template and is available.
-pub(crate) async fn rollout(client: &Client, workload: &Workload, selector: &str, step: &Step<'_>) -> Result<String> {
+pub(crate) async fn rollout(client: &Client, workload: &Workload, selector: &str, step: &Step<'_>) -> Result<Reached> {
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), &workload.namespace);
     let pods: Api<Pod> = Api::namespaced(client.clone(), &workload.namespace);
     let named = watcher::Config::default().fields(&format!("metadata.name={}", workload.deployment));
@@ -34,6 +40,7 @@ pub(crate) async fn rollout(client: &Client, workload: &Workload, selector: &str
     let deadline = tokio::time::sleep(Duration::from_secs(ROLLOUT_LIMIT_S));
     tokio::pin!(deadline);
     let mut last = String::new();
+    let mut at_once = true;
     loop {
         tokio::select! {
             () = &mut deadline => {
@@ -45,8 +52,9 @@ pub(crate) async fn rollout(client: &Client, workload: &Workload, selector: &str
                 last = state.words();
                 step.update(&last);
                 if state.complete() {
-                    return Ok(last);
+                    return Ok(Reached { words: last, at_once });
                 }
+                at_once = false;
             },
             seen = pod_watch.try_next() => if let Ok(Some(pod)) = seen {
                 hopeless(&pods, &pod).await?;
@@ -56,11 +64,12 @@ pub(crate) async fn rollout(client: &Client, workload: &Workload, selector: &str
 }
 
 /// Until the HPA has computed a proposal from a metric (condition ScalingActive).
-pub(crate) async fn scaling_active(client: &Client, workload: &Workload, step: &Step<'_>) -> Result<String> {
+pub(crate) async fn scaling_active(client: &Client, workload: &Workload, step: &Step<'_>) -> Result<Reached> {
     let api: Api<HorizontalPodAutoscaler> = Api::namespaced(client.clone(), &workload.namespace);
     let named = watcher::Config::default().fields(&format!("metadata.name={}", workload.hpa));
     let mut watch = watcher(api, named).default_backoff().touched_objects().boxed();
     let mut last = "no sync yet".to_owned();
+    let mut at_once = true;
     let waiting = async {
         while let Some(seen) = watch.next().await {
             let Ok(hpa) = seen else { continue };
@@ -70,11 +79,12 @@ pub(crate) async fn scaling_active(client: &Client, workload: &Workload, step: &
             if active {
                 return;
             }
+            at_once = false;
         }
     };
     let ended = tokio::time::timeout(Duration::from_secs(METRICS_LIMIT_S), waiting).await;
     match ended {
-        Ok(()) => Ok(last),
+        Ok(()) => Ok(Reached { words: last, at_once }),
         Err(_) => Err(problem::waited_too_long("the autoscaler to see its metric", METRICS_LIMIT_S, &last).into()),
     }
 }

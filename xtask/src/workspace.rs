@@ -69,8 +69,9 @@ impl Workspace {
         self.root.join(".swell")
     }
 
-    /// Builds the binaries that the lab spawns; cargo itself looks first and does nothing where nothing changed.
-    pub(crate) fn build(&self, terminal: &Terminal) -> Result<()> {
+    /// Builds the binaries that the lab spawns; cargo itself looks first. Says whether anything had to be built.
+    pub(crate) fn build(&self, terminal: &Terminal) -> Result<bool> {
+        let before = self.built();
         let target_dir = self.target_dir();
         let release: &[&str] = if self.bin_dir.ends_with("release") { &["--release"] } else { &[] };
         let packages: Vec<&str> = SPAWNED.iter().flat_map(|package| ["-p", *package]).collect();
@@ -81,7 +82,12 @@ impl Workspace {
         cmd!(shell, "{cargo} build {quiet...} {release...} --locked --target-dir {target_dir} {packages...}")
             .quiet()
             .run()
-            .with_context(|| problem::build_failed(&SPAWNED.join(", ")))
+            .with_context(|| problem::build_failed(&SPAWNED.join(", ")))?;
+        Ok(self.built() != before)
+    }
+
+    fn built(&self) -> Vec<Option<std::time::SystemTime>> {
+        SPAWNED.iter().map(|name| self.binary(name).metadata().ok()?.modified().ok()).collect()
     }
 }
 

@@ -41,7 +41,7 @@ pub(crate) async fn run(lab: &Lab<'_>, args: &DemoArgs) -> Result<u8> {
 }
 
 async fn show(lab: &Lab<'_>, args: &DemoArgs) -> Result<Report> {
-    let setup_args = SetupArgs { cluster: args.cluster.clone(), pace: Pace::Fast, ..default_setup() };
+    let setup_args = SetupArgs { cluster: args.cluster.clone(), pace: Some(Pace::Fast), ..default_setup() };
     let (session, _) = setup::perform(lab, &setup_args).await?;
     let load_args = LoadArgs { scenario: Some(args.scenario.clone()), ..LoadArgs::default() };
     let scenario = scenario::resolve(&lab.workspace, &load_args)?;

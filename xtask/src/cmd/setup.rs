@@ -26,6 +26,7 @@ use crate::wait;
 use crate::workload::{Facts, MANAGED_BY, MANAGER, Workload};
 
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
+const DEFAULT_ENVIRONMENT: &str = "dev";
 /// The component that shortens the windows.
 const FAST: &str = "k8s/components/fast";
 
@@ -38,37 +39,55 @@ pub(crate) async fn run(lab: &Lab<'_>, args: &SetupArgs) -> Result<u8> {
 }
 
 pub(crate) async fn perform(lab: &Lab<'_>, args: &SetupArgs) -> Result<(Session, String)> {
-    let environments = lab.workspace.environments();
-    if args.manifests.is_none() && !environments.contains(&args.env) {
-        return Err(problem::unknown_environment(&args.env, &environments).into());
-    }
     let before = Session::load(&lab.workspace, &lab.profile)?;
+    let wanted = Wanted::of(args, before.as_ref());
+    let environments = lab.workspace.environments();
+    if args.manifests.is_none() && !environments.contains(&wanted.environment) {
+        return Err(problem::unknown_environment(&wanted.environment, &environments).into());
+    }
     let choice = Choice::resolve(&args.cluster, before.as_ref())?;
     check_same_place(lab, before.as_ref(), &choice)?;
     lab.terminal.say(&format!("profile `{}`: {} ({})", lab.profile, choice.kind.name(), choice.reason));
-    let rendered = Rendering::of(lab, args)?;
+    let rendered = Rendering::of(lab, args, &wanted)?;
     // Broken manifests are told before anything is started.
     let draft = rendered.objects(None)?;
     let workload = Workload::find(&draft)?;
 
     build(lab, &choice)?;
     let cluster = Cluster::for_setup(&lab.workspace, &lab.profile, &choice, args)?;
-    let mut session = before.clone().unwrap_or_else(|| Session::new(&lab.profile, choice.kind, &args.env, args.pace));
+    let mut session =
+        before.clone().unwrap_or_else(|| Session::new(&lab.profile, choice.kind, &wanted.environment, wanted.pace));
     session.created.cluster |= before.is_none() && choice.kind == ProviderKind::Embedded;
     session.complete = false;
     session.save(&lab.workspace)?;
-    start(lab, &cluster, &mut session, args)?;
+    start(lab, &cluster, &mut session, wanted)?;
     let client = cluster::connect_session(&session).await?;
     cluster.check(&client, &workload.namespace).await?;
     let image = load_image(lab, &cluster, &mut session, args, &workload)?;
     deploy(lab, &client, &mut session, &rendered, image.as_deref(), workload.clone()).await?;
     let facts = Facts::read(&client, &workload).await?;
-    await_ready(lab, &cluster, &client, &workload, &facts, args.pace).await?;
+    await_ready(lab, &cluster, &client, &workload, &facts, session.pace).await?;
     let url = load::service_url(lab, &session, &client, &workload, &facts).await?;
     http::get(&url, PROBE_LIMIT).await.with_context(|| problem::service_unreachable(&url))?;
     session.complete = true;
     session.save(&lab.workspace)?;
     Ok((session, url))
+}
+
+/// What flags leave open stays as the profile is set up.
+struct Wanted {
+    environment: String,
+    pace: Pace,
+}
+
+impl Wanted {
+    fn of(args: &SetupArgs, before: Option<&Session>) -> Wanted {
+        let environment = args.env.clone().or_else(|| before.map(|session| session.environment.clone()));
+        Wanted {
+            environment: environment.unwrap_or_else(|| DEFAULT_ENVIRONMENT.to_owned()),
+            pace: args.pace.or_else(|| before.map(|session| session.pace)).unwrap_or_default(),
+        }
+    }
 }
 
 /// A profile stays where it is: half a session on each of two clusters could be torn down by nobody.
@@ -84,24 +103,24 @@ fn check_same_place(lab: &Lab<'_>, before: Option<&Session>, choice: &Choice) ->
 
 fn build(lab: &Lab<'_>, choice: &Choice) -> Result<()> {
     let step = lab.terminal.step("build");
-    lab.workspace.build(lab.terminal)?;
+    let built = lab.workspace.build(lab.terminal)?;
     let what = match choice.kind {
         ProviderKind::Embedded => "nanokube, service, loadgen",
         _ => "service, loadgen",
     };
-    step.done(what);
+    step.ended(built, what);
     Ok(())
 }
 
-fn start(lab: &Lab<'_>, cluster: &Cluster, session: &mut Session, args: &SetupArgs) -> Result<()> {
+fn start(lab: &Lab<'_>, cluster: &Cluster, session: &mut Session, wanted: Wanted) -> Result<()> {
     let step = lab.terminal.step("cluster");
     let last_pace = (!session.context.is_empty()).then_some(session.pace);
-    let access = cluster.start(lab.terminal, &step, args.pace, last_pace)?;
+    let access = cluster.start(lab.terminal, &step, wanted.pace, last_pace)?;
     session.kubeconfig = access.kubeconfig;
     session.context = access.context;
     session.created.cluster |= access.created;
-    session.pace = args.pace;
-    session.environment.clone_from(&args.env);
+    session.pace = wanted.pace;
+    session.environment = wanted.environment;
     session.save(&lab.workspace)?;
     if access.acted {
         step.done(&access.summary)
@@ -216,12 +235,12 @@ async fn await_ready(
     pace: Pace,
 ) -> Result<()> {
     let step = lab.terminal.step("rollout");
-    let outcome = wait::rollout(client, workload, &facts.selector, &step).await?;
-    step.done(&outcome);
+    let reached = wait::rollout(client, workload, &facts.selector, &step).await?;
+    step.ended(!reached.at_once, &reached.words);
     let step = lab.terminal.step("metrics");
     cluster.ensure_metrics(client, &step, pace).await?;
-    let outcome = wait::scaling_active(client, workload, &step).await?;
-    step.done(&format!("autoscaler: {outcome}"));
+    let reached = wait::scaling_active(client, workload, &step).await?;
+    step.ended(!reached.at_once, &format!("autoscaler: {}", reached.words));
     Ok(())
 }
 
@@ -234,8 +253,8 @@ struct Rendering {
 }
 
 impl Rendering {
-    fn of(lab: &Lab<'_>, args: &SetupArgs) -> Result<Rendering> {
-        let components = if args.pace == Pace::Fast { vec![lab.workspace.root.join(FAST)] } else { Vec::new() };
+    fn of(lab: &Lab<'_>, args: &SetupArgs, wanted: &Wanted) -> Result<Rendering> {
+        let components = if wanted.pace == Pace::Fast { vec![lab.workspace.root.join(FAST)] } else { Vec::new() };
         let rendering = match &args.manifests {
             Some(own) => Rendering {
                 root: own.clone(),
@@ -244,7 +263,7 @@ impl Rendering {
                 image_names: Vec::new(),
             },
             None => {
-                let root = lab.workspace.overlay(&args.env);
+                let root = lab.workspace.overlay(&wanted.environment);
                 Rendering { root, components, own: None, image_names: Vec::new() }
             }
         };

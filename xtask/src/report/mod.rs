@@ -94,6 +94,9 @@ pub(crate) struct Change {
     pub to: i32,
     pub usage_percent: Option<i32>,
     pub target_percent: Option<i32>,
+    /// Whether usage is what the autoscaler saw at that moment, rather than the last that was known.
+    #[serde(skip)]
+    explained: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
