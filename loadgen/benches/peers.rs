@@ -1,9 +1,10 @@
 //! Requests per CPU-second and per second of loadgen and its peers (wrk, oha, hey: those that are installed).
 //!
-//! `cargo bench -p loadgen --bench peers`. One server on one core, each generator in turn on the other, in rounds whose
-//! order is drawn anew: same server, same connections, same duration. The server is nginx where it is installed, else the
-//! small one below. Printed are medians over the rounds and, for each peer, the median of loadgen's ratio to it in the
-//! same round with a 95 % interval from order statistics. `ROUNDS`, `SECONDS` and `CONNECTIONS` change the defaults.
+//! `cargo bench -p loadgen --bench peers`. One server on one core, each generator in turn on the other, in rounds
+//! whose order is drawn anew: same server, same connections, same duration. The server is nginx where it is
+//! installed, else the small one below. Printed are medians over the rounds and, for each peer, the median of
+//! loadgen's ratio to it in the same round with a 95 % interval from order statistics. `ROUNDS`, `SECONDS` and
+//! `CONNECTIONS` change the defaults.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -62,7 +63,7 @@ fn main() -> std::process::ExitCode {
         eprintln!("loadgen itself failed");
         return std::process::ExitCode::FAILURE;
     };
-    settings.rate = (closed.requests / closed.seconds * 1.1).round();
+    settings.rate = (closed.requests / closed.seconds * 1.2).round();
     let mut rounds: Vec<BTreeMap<&str, Measure>> = Vec::new();
     let mut random = Random::new(1, 0);
     for _ in 0..settings.rounds {
@@ -227,7 +228,8 @@ fn median(mut values: Vec<f64>) -> f64 {
 fn interval(mut values: Vec<f64>) -> String {
     values.sort_by(f64::total_cmp);
     let n = values.len();
-    // The chance that the true median lies below the k-th smallest value is the chance of fewer than k heads in n tosses.
+    // The chance that the true median lies below the k-th smallest value is the chance of fewer than k heads in n
+    // tosses.
     let (mut rank, mut tail, mut term) = (0, 0.0, 0.5f64.powi(n as i32));
     while rank < n / 2 && tail + term <= 0.025 {
         tail += term;

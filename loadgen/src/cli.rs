@@ -1,8 +1,8 @@
 //! The command line: flags to a job, a job to an exit code.
 //!
-//! `loadgen URL` runs a load; `loadgen compare` and `loadgen capacity` build on it. Flags are checked before anything is
-//! sent: what is wrong is named, with exit code 64. With `--intervals` or `--summary json` standard output belongs to the
-//! machine; people read standard error.
+//! `loadgen URL` runs a load; `loadgen compare` and `loadgen capacity` build on it. Flags are checked before anything
+//! is sent: what is wrong is named, with exit code 64. With `--intervals` or `--summary json` standard output belongs
+//! to the machine; people read standard error.
 
 mod capacity;
 mod compare;

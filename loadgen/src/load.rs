@@ -1,7 +1,8 @@
 //! A load: what is sent, in which pattern, over which connections, and what must hold.
 //!
 //! Either an open loop (`pattern`: arrivals come when they are planned, whatever the server does) or a closed loop
-//! (`concurrency`: each connection sends the next request when the last is answered). Unknown fields are refused by name.
+//! (`concurrency`: each connection sends the next request when the last is answered). Unknown fields are refused by
+//! name.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -109,7 +110,8 @@ pub struct ConnectionPolicy {
     /// Arrivals that may wait for a connection; more are shed.
     #[serde(default = "default_backlog_max")]
     pub backlog_max: u32,
-    /// Send again when a reused connection turns out closed before any answer (idempotent methods only), as HTTP clients do.
+    /// Send again when a reused connection turns out closed before any answer (idempotent methods only), as HTTP
+    /// clients do.
     #[serde(default = "default_true")]
     pub retry_stale: bool,
     /// Ask the resolver again at most once a second when dialing a host name.

@@ -1,8 +1,9 @@
 //! Whether two series of measurements differ by more than chance.
 //!
 //! Neighbouring seconds of a run resemble each other, so a series is first cut into blocks, each block stands for one
-//! observation, and the variances are widened by what memory is left between blocks. A difference is only called one when the Mann-Whitney test on the blocks says so (corrected for the number
-//! of metrics after Holm) and the bootstrap interval of the difference leaves out zero.
+//! observation, and the variances are widened by what memory is left between blocks. A difference is only called one
+//! when the Mann-Whitney test on the blocks says so (corrected for the number of metrics after Holm) and the
+//! bootstrap interval of the difference leaves out zero.
 
 use rayon::prelude::*;
 

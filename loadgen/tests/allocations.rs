@@ -1,7 +1,7 @@
 //! The hot path allocates nothing: a closed loop and an open loop of many requests, under a counting allocator.
 //!
-//! All of the process are counted. A run has a fixed number of them (its histograms, threads, connections), so a short run
-//! is subtracted from a long one: what is left would grow with the requests.
+//! All of the process are counted. A run has a fixed number of them (its histograms, threads, connections), so a
+//! short run is subtracted from a long one: what is left would grow with the requests.
 
 // Only tests and what serves them.
 #![allow(clippy::unwrap_used)]

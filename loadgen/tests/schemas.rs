@@ -1,7 +1,7 @@
 //! The published JSON schemas against the Rust types: what one accepts, the other accepts, down to the field names.
 //!
-//! A small validator knows the words that the schemas use and refuses any other, so that a schema cannot promise more than
-//! is checked here.
+//! A small validator knows the words that the schemas use and refuses any other, so that a schema cannot promise more
+//! than is checked here.
 
 // Only tests and what serves them.
 #![allow(clippy::unwrap_used)]
@@ -137,7 +137,9 @@ load:
   timeout: 5s
   requests: [{path: /, method: GET, headers: {accept: x}, body: b, weight: 2, cost_ms: 5}]
   sessions: {requests: [1, 3], think: 100ms}
-  connections: {max: 9, max_requests: [5, 15], max_age: 2s, jitter: 0.2, churn_per_s: 0.1, backlog_max: 10, retry_stale: false, resolve_on_dial: false}
+  connections:
+    {max: 9, max_requests: [5, 15], max_age: 2s, jitter: 0.2, churn_per_s: 0.1, backlog_max: 10,
+     retry_stale: false, resolve_on_dial: false}
   thresholds: [errors < 1%]
   slo: p99 < 500ms
 expect:

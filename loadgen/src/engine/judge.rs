@@ -1,8 +1,9 @@
 //! What the figures mean: whether they are valid at all, whether the thresholds hold, and the summary.
 //!
-//! INVALID means that the generator was the limit: it was late (p99 of its own pacing error above 1 ms or 5 % of the SLO,
-//! whichever is larger) or could not send (out of ports or files) more than 0.1 % of the plan. Nothing is said about a
-//! server from an invalid run. Windowed thresholds are judged at every second on the sum of the seconds before it.
+//! INVALID means that the generator was the limit: it was late (p99 of its own pacing error above 1 ms or 5 % of the
+//! SLO, whichever is larger) or could not send (out of ports or files) more than 0.1 % of the plan. Nothing is said
+//! about a server from an invalid run. Windowed thresholds are judged at every second on the sum of the seconds
+//! before it.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -1,7 +1,7 @@
 //! A shard for HTTP/2 and TLS: the same books, arrivals and connection policy, with hyper and rustls on the wire.
 //!
-//! One single-threaded runtime a shard. Each connection carries one request at a time, in HTTP/2 too, so that the policy
-//! means the same for every protocol. Planned moments come from a timer of nanoseconds; the runtime's own has
+//! One single-threaded runtime a shard. Each connection carries one request at a time, in HTTP/2 too, so that the
+//! policy means the same for every protocol. Planned moments come from a timer of nanoseconds; the runtime's own has
 //! milliseconds.
 
 use std::cell::RefCell;

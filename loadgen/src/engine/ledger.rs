@@ -1,7 +1,7 @@
 //! A shard's books: the tally of the current second, and what is kept for the whole run.
 //!
-//! Seconds are handed over whole. What is kept besides are the failed requests by class; good answers are what is left of
-//! all, so the hot path records no third histogram.
+//! Seconds are handed over whole. What is kept besides are the failed requests by class; good answers are what is
+//! left of all, so the hot path records no third histogram.
 
 use std::sync::mpsc::{Receiver, Sender};
 

@@ -39,9 +39,9 @@ pub fn forecast_ports(load: &Load, curve: &Curve, targets: usize, notes: &mut Ve
     let room_per_s = ports as f64 * targets.max(1) as f64 / TIME_WAIT_S;
     if dials_per_s > room_per_s {
         notes.push(format!(
-            "about {dials_per_s:.0} new connections per second may run out of local ports: {ports} ports, each kept for \
-             60 s after use, allow {room_per_s:.0} per second to {targets} address(es); let connections live longer or \
-             add --target addresses"
+            "about {dials_per_s:.0} new connections per second may run out of local ports: {ports} ports, each kept \
+             for 60 s after use, allow {room_per_s:.0} per second to {targets} address(es); let connections live \
+             longer or add --target addresses"
         ));
     }
     if load.connections.max.max(load.concurrency.unwrap_or(0)) as usize > ports as usize * targets.max(1) {

@@ -1,7 +1,7 @@
 //! The requests to send, written out once.
 //!
-//! Which request an arrival sends depends on the seed and its place in the schedule alone, so the sequence is the same on
-//! any number of shards.
+//! Which request an arrival sends depends on the seed and its place in the schedule alone, so the sequence is the
+//! same on any number of shards.
 
 use crate::arithmetic::mix as spread;
 use crate::engine::target::Target;

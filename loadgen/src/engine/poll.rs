@@ -1,7 +1,7 @@
 //! Waiting for sockets with nanosecond timeouts.
 //!
-//! `epoll_pwait2` where the kernel has it (5.11), else `epoll_wait` with milliseconds rounded up. Sockets are registered
-//! once, edge-triggered, for everything: no system call is spent on changing interest.
+//! `epoll_pwait2` where the kernel has it (5.11), else `epoll_wait` with milliseconds rounded up. Sockets are
+//! registered once, edge-triggered, for everything: no system call is spent on changing interest.
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 

@@ -1,8 +1,8 @@
 //! Reading HTTP/1.1 responses: status, pod, and where the answer ends.
 //!
-//! Bytes come in pieces of any size. The head is parsed in place when it arrives whole, as it nearly always does; a torn
-//! head is kept until it is complete, at most 64 KiB. Bodies are skipped, never stored. Whatever a server sends ends in an
-//! answer or an error: nothing grows, nothing panics.
+//! Bytes come in pieces of any size. The head is parsed in place when it arrives whole, as it nearly always does; a
+//! torn head is kept until it is complete, at most 64 KiB. Bodies are skipped, never stored. Whatever a server sends
+//! ends in an answer or an error: nothing grows, nothing panics.
 
 /// Largest head.
 pub const HEAD_MAX: usize = 64 * 1024;
@@ -92,8 +92,8 @@ impl Reader {
         self.head
     }
 
-    /// Takes the next piece. `no_body`: the request was a HEAD. `pod_header`: lower-case name of a header whose value is
-    /// handed to `on_pod`.
+    /// Takes the next piece. `no_body`: the request was a HEAD. `pod_header`: lower-case name of a header whose value
+    /// is handed to `on_pod`.
     pub fn feed(
         &mut self,
         piece: &[u8],

@@ -1,8 +1,8 @@
 //! When each request is planned: arrivals along a curve, the same for one seed on any number of shards.
 //!
-//! Arrivals are drawn in a time in which the rate is one, and mapped to real time through the curve; that makes a Poisson
-//! process non-homogeneous without thinning away a single draw. Each shard walks the whole schedule and keeps every n-th
-//! arrival, so the union over the shards is the schedule whatever their number.
+//! Arrivals are drawn in a time in which the rate is one, and mapped to real time through the curve; that makes a
+//! Poisson process non-homogeneous without thinning away a single draw. Each shard walks the whole schedule and keeps
+//! every n-th arrival, so the union over the shards is the schedule whatever their number.
 
 use std::sync::Arc;
 

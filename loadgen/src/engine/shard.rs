@@ -1,8 +1,9 @@
 //! One shard: a single-threaded event loop that owns its share of the arrivals, its connections and its histograms.
 //!
-//! An arrival is handed to the connection that has been idle longest, else to a new one, else it waits; if too many wait
-//! it is shed. Latency counts from the planned moment in any case. A closed loop is the same machine whose clients plan
-//! their next request when the last one ended. Per answered request there are two system calls and no allocation.
+//! An arrival is handed to the connection that has been idle longest, else to a new one, else it waits; if too many
+//! wait it is shed. Latency counts from the planned moment in any case. A closed loop is the same machine whose
+//! clients plan their next request when the last one ended. Per answered request there are two system calls and no
+//! allocation.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -46,6 +47,8 @@ pub struct Shard<'a> {
     rotation: Rotation,
     random: Random,
     slots_max: usize,
+    /// Until when every connection was busy.
+    blocked_until_ns: u64,
     /// Requests on connections, dialing or waiting for an answer.
     outstanding: usize,
     ledger: Ledger,
@@ -80,6 +83,7 @@ impl<'a> Shard<'a> {
             rotation: Rotation::new(&setup.addresses, number as usize),
             random: Random::new(setup.load.seed, SHARD_STREAM + number as u64),
             slots_max,
+            blocked_until_ns: 0,
             outstanding: 0,
             ledger: Ledger::new(setup, number, to_report, emptied),
             sweep_ns: setup.start_ns,
@@ -99,7 +103,11 @@ impl<'a> Shard<'a> {
         }
         while !self.is_over(now) {
             now = self.dispatch_due(now);
-            let ready = self.poll.wait(self.sleep_ns(now));
+            let blocked = self.is_blocked();
+            let ready = self.poll.wait(self.sleep_ns(now, blocked));
+            if blocked {
+                self.blocked_until_ns = now_ns();
+            }
             for index in 0..ready {
                 let event = self.poll.ready(index);
                 self.on_event(event);
@@ -144,9 +152,15 @@ impl<'a> Shard<'a> {
         self.outstanding == 0 && self.backlog.is_empty() && self.sleeping.is_empty()
     }
 
-    fn sleep_ns(&self, now: u64) -> u64 {
+    /// Whether no arrival could be sent: every connection is busy and there may not be more. Then it is no use to wake at
+    /// planned moments; what came due meanwhile is taken up at the next event, and is not the generator's lateness.
+    fn is_blocked(&self) -> bool {
+        self.next.is_some() && self.idle.is_empty() && self.slots.len() - self.free.len() >= self.slots_max
+    }
+
+    fn sleep_ns(&self, now: u64, blocked: bool) -> u64 {
         let mut wake = (now + SLEEP_MAX_NS).min(self.ledger.interval_end_ns()).min(self.sweep_ns);
-        if let Some(arrival) = self.next {
+        if let (Some(arrival), false) = (self.next, blocked) {
             wake = wake.min(self.setup.start_ns + arrival.at_ns);
         }
         if let Some(Reverse((at_ns, ..))) = self.sleeping.peek() {
@@ -163,7 +177,8 @@ impl<'a> Shard<'a> {
                 break;
             }
             self.next = self.schedule.as_mut().and_then(Iterator::next);
-            record(&mut self.ledger.tally.pacing_us, (now - planned_ns).div_ceil(1000));
+            let late_ns = now.saturating_sub(planned_ns.max(self.blocked_until_ns));
+            record(&mut self.ledger.tally.pacing_us, late_ns.div_ceil(1000));
             let follow_ups = self.follow_ups(arrival.index);
             self.plan(Work {
                 planned_ns,

@@ -1,6 +1,7 @@
 //! One connection of a shard: its socket and the request on it.
 //!
-//! A slot is reused after its connection closed; its generation tells events of the old connection from those of the new.
+//! A slot is reused after its connection closed; its generation tells events of the old connection from those of the
+//! new.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;

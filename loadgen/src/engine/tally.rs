@@ -1,7 +1,7 @@
 //! What one shard counted in one second.
 //!
-//! A tally belongs to one shard alone while it fills; the shard hands it over whole at the end of the second and takes a
-//! fresh one, so nothing is shared on the hot path and nothing is allocated per request.
+//! A tally belongs to one shard alone while it fills; the shard hands it over whole at the end of the second and
+//! takes a fresh one, so nothing is shared on the hot path and nothing is allocated per request.
 
 use hdrhistogram::Histogram;
 

@@ -1,7 +1,7 @@
 //! The seconds of a run as plain numbers, for charts and tables.
 //!
-//! At most 3 600 rows: a longer run is kept in rows of 2, 4, 8 ... seconds. Joined rows add their counts and keep the worst
-//! latency; percentiles are never averaged.
+//! At most 3 600 rows: a longer run is kept in rows of 2, 4, 8 ... seconds. Joined rows add their counts and keep the
+//! worst latency; percentiles are never averaged.
 
 use std::collections::BTreeMap;
 

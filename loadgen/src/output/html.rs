@@ -12,9 +12,12 @@ const HEIGHT: f64 = 180.0;
 /// Most points of one line.
 const POINTS_MAX: usize = 600;
 const COLOURS: [&str; 6] = ["#2b6cb0", "#c05621", "#2f855a", "#b83280", "#6b46c1", "#718096"];
-const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:900px;margin:2em auto;padding:0 1em;color:#1a202c}\
-    table{border-collapse:collapse}td,th{padding:2px 12px 2px 0;text-align:right}td:first-child,th:first-child{text-align:left}\
-    h2{margin:1.6em 0 .3em}svg{width:100%;height:auto;background:#f7fafc}text{font:11px system-ui,sans-serif;fill:#4a5568}\
+const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:900px;\
+    margin:2em auto;padding:0 1em;color:#1a202c}\
+    table{border-collapse:collapse}td,th{padding:2px 12px 2px 0;text-align:right}\
+    td:first-child,th:first-child{text-align:left}\
+    h2{margin:1.6em 0 .3em}svg{width:100%;height:auto;background:#f7fafc}\
+    text{font:11px system-ui,sans-serif;fill:#4a5568}\
     .VALID{color:#2f855a}.INVALID{color:#c53030}.fail{color:#c53030}";
 
 /// The whole page.
@@ -45,7 +48,8 @@ fn write_page(page: &mut String, summary: &Summary, history: &History) -> std::f
     let g = &summary.generator;
     writeln!(
         page,
-        "<h2>Generator</h2><p>{} shard(s), {:.2} s CPU ({:.1} µs a request), {:.0} MiB; p99 of its own lateness {}</p></html>",
+        "<h2>Generator</h2><p>{} shard(s), \
+          {:.2} s CPU ({:.1} µs a request), {:.0} MiB; p99 of its own lateness {}</p></html>",
         g.shards,
         g.cpu_s,
         g.cpu_us_per_request,

@@ -64,7 +64,8 @@ pub fn screen(history: &History, width: usize) -> String {
         total
     });
     text.push_str(&format!(
-        "this second  planned {}  ok {}  errors {}  waiting {}  connections {}\nso far       planned {}  ok {}  errors {}  \
+        "this second  planned {}  ok {}  errors {}  waiting {}  connections {}\n\
+         so far       planned {}  ok {}  errors {}  \
          shed {}\n\n",
         row.requests.planned,
         row.requests.ok,

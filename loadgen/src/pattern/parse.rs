@@ -10,7 +10,8 @@ use crate::text::{Cursor, TextError};
 /// Deepest nesting of parentheses.
 const DEPTH_MAX: usize = 16;
 const STEPS_MAX: f64 = 10_000.0;
-const STAGE_NAMES: &str = "constant, hold, ramp, step, spike, sine, diurnal, exponential, logarithmic, pause, loop, burst, \
+const STAGE_NAMES: &str = "\
+    constant, hold, ramp, step, spike, sine, diurnal, exponential, logarithmic, pause, loop, burst, \
                            noise, replay, a number or `(`";
 
 pub(super) fn pattern(text: &str) -> Result<Pattern, TextError> {

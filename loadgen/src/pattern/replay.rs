@@ -1,8 +1,9 @@
 //! A recorded load: a CSV of rates or of arrival times, replayed at another speed or amplitude.
 //!
-//! Rates: lines `seconds,rate`; a rate holds until the next line, the last as long as the one before it. Where the first
-//! time is half the first distance the times are taken as mid-interval, as LIMBO writes them. Times: one arrival a line,
-//! in seconds. A header line, blank lines and `#` comments are skipped. The first line is the start of the replay.
+//! Rates: lines `seconds,rate`; a rate holds until the next line, the last as long as the one before it. Where the
+//! first time is half the first distance the times are taken as mid-interval, as LIMBO writes them. Times: one
+//! arrival a line, in seconds. A header line, blank lines and `#` comments are skipped. The first line is the start
+//! of the replay.
 
 use std::fmt;
 use std::path::Path;
