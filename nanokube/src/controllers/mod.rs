@@ -6,7 +6,7 @@
 //! `wake_at` has come, and performs its actions through [`crate::cluster::Cluster`], the write path of API clients.
 //!
 //! Reading order: `action` (what can be asked for), `runner`, then the controllers, each in a file of its name; the
-//! small nouns they share (`pod`, `ownership`, `condition`, `template`, `quantity`, `int_or_percent`, `time`) last.
+//! small nouns they share (`pod`, `ownership`, `condition`, `template`, `int_or_percent`, `time`) last.
 
 pub mod action;
 pub mod runner;
@@ -23,6 +23,7 @@ pub mod job;
 pub mod namespace;
 pub mod node_taints;
 pub mod pod_gc;
+pub mod quota;
 pub mod replica_set;
 pub mod scheduler;
 pub mod stateful_set;
@@ -35,7 +36,6 @@ pub mod int_or_percent;
 pub mod memo;
 pub mod ownership;
 pub mod pod;
-pub mod quantity;
 pub mod template;
 pub mod time;
 

@@ -22,7 +22,8 @@ use super::pod_gc::{self, PodGc};
 use super::replica_set::{self, ReplicaSets};
 use super::time::plus_s;
 use super::{
-    cron_job, daemon_set, deployment, disruption, events, garbage, job, namespace, node_taints, scheduler, stateful_set,
+    cron_job, daemon_set, deployment, disruption, events, garbage, job, namespace, node_taints, quota, scheduler,
+    stateful_set,
 };
 use crate::cluster::{Change, ChangeKind, Cluster, DeleteOptions, Part, Patch, Propagation, Snapshot, Watch, Writer};
 use crate::kind::Registry;
@@ -431,6 +432,11 @@ fn table(config: &Config) -> Vec<Controller> {
             Box::new(|view| disruption::reconcile(view.snapshot, view.now)),
         ),
         Controller::of_kinds("podgc", pod_gc::INPUTS, Box::new(move |view| pod_gc.reconcile(view.snapshot, view.now))),
+        Controller::of_all(
+            "resourcequota",
+            quota::matters,
+            Box::new(|view| quota::reconcile(view.snapshot, view.kinds, view.now)),
+        ),
         Controller::of_all(
             "garbagecollector",
             matters_to_garbage,

@@ -5,13 +5,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use autoscaler::quantity::Quantity;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::action::{Action, Event, EventKind, Outcome};
 use super::condition;
 use super::pod::{self, PODS};
-use super::quantity;
 use super::time::created_at;
 use crate::cluster::Snapshot;
 use crate::object::{self, ObjectReference};
@@ -267,7 +267,7 @@ fn selects(term: &Value, holder: &Value, other: &Value) -> bool {
 impl<'a> Room<'a> {
     fn of(node: &'a Value) -> Room<'a> {
         let allocatable = object::map_at(node, "/status/allocatable").into_iter().flatten();
-        let free = allocatable.filter_map(|(name, amount)| Some((name.as_str(), quantity::milli(amount)?))).collect();
+        let free = allocatable.map(|(name, amount)| (name.as_str(), milli(amount))).collect();
         Room { node, free, pods: Vec::new() }
     }
 
@@ -311,19 +311,24 @@ pub fn requests(pod: &Value) -> BTreeMap<String, i64> {
     object::array_at(pod, "/spec/containers").iter().for_each(|container| add(&mut steady, container));
     raise(&mut steady, &peak);
     for (name, amount) in object::map_at(pod, "/spec/resources/requests").into_iter().flatten() {
-        steady.insert(name.clone(), quantity::milli(amount).unwrap_or(0));
+        steady.insert(name.clone(), milli(amount));
     }
     for (name, amount) in object::map_at(pod, "/spec/overhead").into_iter().flatten() {
-        *steady.entry(name.clone()).or_default() += quantity::milli(amount).unwrap_or(0);
+        *steady.entry(name.clone()).or_default() += milli(amount);
     }
     steady.insert("pods".to_owned(), 1000);
     steady
 }
 
+/// Thousandths of a quantity; what is none counts as nothing.
+fn milli(amount: &Value) -> i64 {
+    amount.as_str().and_then(|text| Quantity::parse(text).ok()).map_or(0, |quantity| quantity.milli())
+}
+
 fn add(total: &mut BTreeMap<String, i64>, container: &Value) {
     for (name, amount) in object::map_at(container, "/resources/requests").into_iter().flatten() {
         let sum = total.entry(name.clone()).or_default();
-        *sum = sum.saturating_add(quantity::milli(amount).unwrap_or(0));
+        *sum = sum.saturating_add(milli(amount));
     }
 }
 
