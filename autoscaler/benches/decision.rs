@@ -1,8 +1,8 @@
 //! One decision over 1 000 pods and 3 metrics: `cargo bench -p autoscaler`.
 //!
 //! Raw: from the lists that the APIs return, in the order of the pods and in any other. Joined: samples already beside
-//! their pods. A pass includes selector check, both writes concluded, status, conditions and the whole explanation. Goals on
-//! one core: raw under 300 microseconds, joined under 100.
+//! their pods. A pass includes selector check, both writes concluded, status, conditions and the whole explanation.
+//! Goals on one core: raw under 300 microseconds, joined under 100.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::disallowed_macros)]
 
 use std::hint::black_box;

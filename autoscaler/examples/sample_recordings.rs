@@ -1,11 +1,12 @@
 //! Chooses the recorded decisions that every clone carries, out of a full set:
 //! `cargo run -p autoscaler --features json --example sample_recordings -- FOLDER`
 //!
-//! Reads `calc.jsonl`, `traces.jsonl` and `api.jsonl` of FOLDER and writes a sample of each to `testdata/`. A vector shows
-//! things: its category, error classes and texts, event and condition reasons, labels, which fields it has. Again and again
-//! the vector is taken that shows most new things for its length, until nothing new is left. Numbers, and what a failing
-//! backend said, do not make a thing new. First of all come those that caught a planted bug which everything else let
-//! through; last, the rest of the budget is filled evenly across categories, from all over the file. Same input, same sample.
+//! Reads `calc.jsonl`, `traces.jsonl` and `api.jsonl` of FOLDER and writes a sample of each to `testdata/`. A vector
+//! shows things: its category, error classes and texts, event and condition reasons, labels, which fields it has. Again
+//! and again the vector is taken that shows most new things for its length, until nothing new is left. Numbers, and
+//! what a failing backend said, do not make a thing new. First of all come those that caught a planted bug which
+//! everything else let through; last, the rest of the budget is filled evenly across categories, from all over the
+//! file. Same input, same sample.
 #![allow(clippy::disallowed_methods, clippy::disallowed_macros)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +32,8 @@ fn main() {
     }
 }
 
-/// Each of these caught a bug of one changed line (a boundary, a cap, an order) that the rest of the sample did not notice.
+/// Each of these caught a bug of one changed line (a boundary, a cap, an order) that the rest of the sample did not
+/// notice.
 const CATCHES: [&str; 18] = [
     "calc-dev-00086",
     "calc-dev-00112",

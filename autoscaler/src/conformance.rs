@@ -1,8 +1,8 @@
 //! Replays recorded decisions of the real controller and compares everything that was recorded.
 //!
-//! Text in, [`Report`] out: the files (calculations, traces, API cases, one JSON object a line) are described by the README
-//! that comes with them. Decisions are compared whole: error texts, condition messages, transition times, the memory left
-//! at the end. A line that cannot be read counts as different, and says why.
+//! Text in, [`Report`] out: the files (calculations, traces, API cases, one JSON object a line) are described by the
+//! README that comes with them. Decisions are compared whole: error texts, condition messages, transition times, the
+//! memory left at the end. A line that cannot be read counts as different, and says why.
 
 mod api;
 mod calc;

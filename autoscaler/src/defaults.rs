@@ -1,7 +1,7 @@
 //! What the API server fills in: `minReplicas`, the cpu metric, and both directions of a `behavior`.
 //!
-//! `behavior` itself has no default: leaving it out selects the older path. Its down-window has none either; the controller
-//! fills that in from its flag at each pass.
+//! `behavior` itself has no default: leaving it out selects the older path. Its down-window has none either; the
+//! controller fills that in from its flag at each pass.
 
 use crate::spec::{Behavior, Metric, PERCENT_POLICY, PODS_POLICY, Policy, SELECT_MAX, ScalingRules, Spec, Target};
 

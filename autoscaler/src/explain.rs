@@ -32,8 +32,8 @@ pub struct Explanation {
     pub bound: Option<Bound>,
     pub write: Write,
     pub without: Option<Without>,
-    /// What failed beside metrics and the write of the scale: reading the scale, the selector, listing pods, writing the
-    /// status.
+    /// What failed beside metrics and the write of the scale: reading the scale, the selector, listing pods, writing
+    /// the status.
     pub error: Option<String>,
 }
 
@@ -80,7 +80,8 @@ pub struct Proposed {
     pub ratio: f64,
     /// The ratio again after pods without a usable sample were filled in.
     pub adjusted_ratio: Option<f64>,
-    /// What the ratio was multiplied by: pods counted (per-pod metrics), ready pods (Value), nothing (averages of a whole).
+    /// What the ratio was multiplied by: pods counted (per-pod metrics), ready pods (Value), nothing (averages of a
+    /// whole).
     pub multiplied_by: Option<usize>,
     pub rule: Rule,
     pub tolerance_down: f64,

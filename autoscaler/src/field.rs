@@ -104,8 +104,8 @@ pub(crate) fn dns_label_errors(text: &str) -> Vec<String> {
     }
     if !is_dns_label(text) {
         errors.push(regex_error(
-            "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with \
-             an alphanumeric character",
+            "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', \
+             and must start and end with an alphanumeric character",
             "[a-z0-9]([-a-z0-9]*[a-z0-9])?",
             &["my-name", "123-abc"],
         ));
@@ -120,8 +120,8 @@ pub(crate) fn dns_subdomain_errors(text: &str) -> Vec<String> {
     }
     if !text.split('.').all(is_dns_label) {
         errors.push(regex_error(
-            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and \
-             end with an alphanumeric character",
+            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
+             and must start and end with an alphanumeric character",
             r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*",
             &["example.com"],
         ));
@@ -131,7 +131,8 @@ pub(crate) fn dns_subdomain_errors(text: &str) -> Vec<String> {
 
 /// Label keys and resource names: an optional DNS subdomain and `/`, then a name.
 pub(crate) fn qualified_name_errors(text: &str) -> Vec<String> {
-    const RULE: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
+    const RULE: &str = "must consist of alphanumeric characters, '-', '_' or '.', \
+                        and must start and end with an alphanumeric character";
     const REGEX: &str = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
     const EXAMPLES: [&str; 3] = ["MyName", "my.name", "123-abc"];
     let mut errors = Vec::new();
@@ -171,8 +172,8 @@ pub(crate) fn label_value_errors(text: &str) -> Vec<String> {
     }
     if !text.is_empty() && !is_name(text) {
         errors.push(regex_error(
-            "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and \
-             end with an alphanumeric character",
+            "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', \
+             and must start and end with an alphanumeric character",
             "(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?",
             &["MyValue", "my_value", "12345"],
         ));

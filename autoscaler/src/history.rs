@@ -27,7 +27,8 @@ pub struct ScaleEvent {
     /// Always positive; the list says which way.
     pub change: i32,
     pub at: Time,
-    /// Older than the longest policy period when last looked at: its slot may be reused. Never cleared, and limits ignore it.
+    /// Older than the longest policy period when last looked at: its slot may be reused. Never cleared, and limits
+    /// ignore it.
     pub outdated: bool,
 }
 

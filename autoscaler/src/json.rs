@@ -1,8 +1,8 @@
 //! Kubernetes JSON to and from the types of this crate: an API face for hosts that store JSON.
 //!
-//! Decoding reports what Go's decoder would (`json: cannot unmarshal string into Go struct field ...`), quantities that do
-//! not parse included; unknown fields are dropped. Encoding writes the canonical object: fields in Go's order, quantities in
-//! canonical form, empty optional fields left out.
+//! Decoding reports what Go's decoder would (`json: cannot unmarshal string into Go struct field ...`), quantities that
+//! do not parse included; unknown fields are dropped. Encoding writes the canonical object: fields in Go's order,
+//! quantities in canonical form, empty optional fields left out.
 
 mod decode;
 mod encode;
@@ -52,7 +52,8 @@ pub fn status_to_json(status: &Status) -> Value {
     encode::status(status)
 }
 
-/// What the API server does to the spec of an object it reads: decodes, fills in defaults, writes quantities canonically.
+/// What the API server does to the spec of an object it reads: decodes, fills in defaults, writes quantities
+/// canonically.
 pub fn default_object(object: &mut Value) -> Result<Spec, DecodeError> {
     let mut spec = spec_from_json(object)?;
     defaults::apply(&mut spec);

@@ -1,12 +1,12 @@
 //! The decision of a HorizontalPodAutoscaler, and nothing else.
 //!
 //! Decides what the controller of Kubernetes 1.36 decides, on the same input: every metric kind, readiness and start-up
-//! rules, tolerance, stabilisation, policies, bounds, scale to zero; conditions, events and status to the letter. And it
-//! says why, which that controller does not.
+//! rules, tolerance, stabilisation, policies, bounds, scale to zero; conditions, events and status to the letter. And
+//! it says why, which that controller does not.
 //!
-//! What it refuses: clocks, files, sockets, environment, randomness, logging, threads. Time comes in as a value, what to do
-//! comes out as a value ([`pass`] is the conversation), and no input makes it panic. No dependencies; the feature `json`
-//! adds Kubernetes' JSON in and out.
+//! What it refuses: clocks, files, sockets, environment, randomness, logging, threads. Time comes in as a value, what
+//! to do comes out as a value ([`pass`] is the conversation), and no input makes it panic. No dependencies; the feature
+//! `json` adds Kubernetes' JSON in and out.
 
 pub mod config;
 #[cfg(feature = "json")]

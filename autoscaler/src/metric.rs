@@ -152,7 +152,8 @@ fn of_any_resource(
             (Goal::UtilizationPercent(percent), name, format!("failed to get {resource} utilization"))
         }
         (None, None) => {
-            let text = "invalid resource metric source: neither an average utilization target nor an average value (usage) target was set";
+            let text = "invalid resource metric source: \
+                        neither an average utilization target nor an average value (usage) target was set";
             return Named::invalid(text.into());
         }
     };

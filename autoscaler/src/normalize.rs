@@ -1,7 +1,7 @@
 //! From what the metrics ask for to what may be done: stabilisation, rate limits, bounds.
 //!
-//! Two ways, chosen by whether the spec has a `behavior`: [`legacy`] and [`behavior`]. Both return the count and, for the
-//! explanation, what each stage did; both can leave a stage out, which answers "what if".
+//! Two ways, chosen by whether the spec has a `behavior`: [`legacy`] and [`behavior`]. Both return the count and, for
+//! the explanation, what each stage did; both can leave a stage out, which answers "what if".
 
 pub(crate) mod behavior;
 pub(crate) mod legacy;

@@ -5,7 +5,7 @@
 
 pub(crate) fn f64_to_i32(x: f64) -> i32 {
     let whole = x.trunc();
-    if whole >= -2_147_483_648.0 && whole <= 2_147_483_647.0 { whole as i32 } else { i32::MIN }
+    if (-2_147_483_648.0..=2_147_483_647.0).contains(&whole) { whole as i32 } else { i32::MIN }
 }
 
 pub(crate) fn f64_to_i64(x: f64) -> i64 {

@@ -1,7 +1,7 @@
 //! One pass over one HPA: the whole reconcile, as a conversation in values.
 //!
-//! Upstream's pass reads the world, writes the scale, then writes the status, and each write can fail. Here the host does
-//! all that, and the pass says what to do:
+//! Upstream's pass reads the world, writes the scale, then writes the status, and each write can fail. Here the host
+//! does all that, and the pass says what to do:
 //!
 //! ```text
 //! let pass = decide(&hpa, &history, &observation, &config);       // nothing has happened yet
@@ -16,16 +16,19 @@
 
 mod compute;
 mod counterfactual;
+mod draft;
+
+use draft::{Draft, Rescale};
 
 use crate::config::{Config, SCALE_UPDATE_ATTEMPTS_MAX};
-use crate::explain::{Course, Explanation, Write};
+use crate::explain::Explanation;
 use crate::history::History;
 use crate::pod::Pod;
 use crate::registry::Registry;
 use crate::sample::Answer;
 use crate::selector::Selector;
-use crate::spec::{ObjectRef, ScalingRules, Spec};
-use crate::status::{ABLE_TO_SCALE, ConditionStatus, Event, MetricStatus, SCALED_TO_ZERO, SCALING_ACTIVE, Status};
+use crate::spec::Spec;
+use crate::status::{Event, Status};
 use crate::time::Time;
 
 /// The HPA as stored. Its spec has been through `defaults::apply`.
@@ -149,37 +152,11 @@ pub enum ScaleAnswer {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NextWrite {
-    /// Pause for about `SCALE_RETRY_PAUSE_NS`, read the scale again (if that fails, use the copy at hand), update it to the
-    /// same count.
+    /// Pause for about `SCALE_RETRY_PAUSE_NS`, read the scale again (if that fails, use the copy at hand), update it to
+    /// the same count.
     Retry,
     /// Hand this to [`Pass::conclude`].
     Done(Result<(), String>),
-}
-
-/// What a pass is about to report.
-#[derive(Clone, Debug)]
-struct Draft {
-    namespace: String,
-    name: String,
-    target: ObjectRef,
-    now: Time,
-    status: Status,
-    events: Vec<Event>,
-    history: History,
-    explanation: Explanation,
-    metric_labels: Vec<MetricLabels>,
-    metric_statuses: Vec<MetricStatus>,
-    /// `None`: the pass ended before the scale was known.
-    current: Option<i32>,
-}
-
-#[derive(Clone, Debug)]
-struct Rescale {
-    desired: i32,
-    reason: String,
-    /// Where the spec has a behavior: the rules of the direction, to record the scale event by.
-    rules: Option<ScalingRules>,
-    scaled_to_zero: Option<bool>,
 }
 
 /// The decision of one pass. Pure and total: the same input gives the same output, and no input makes it fail.
@@ -300,142 +277,6 @@ impl Conclusion {
         }
         outcome.events.extend(trailing_event);
         outcome
-    }
-}
-
-impl Draft {
-    fn new(hpa: &Hpa<'_>, history: &History, now: Time) -> Draft {
-        let explanation = Explanation {
-            at: now,
-            current: None,
-            applied: hpa.status.desired_replicas,
-            course: Course::NoScale,
-            min: hpa.spec.min(),
-            max: hpa.spec.max_replicas,
-            pods: Vec::new(),
-            metrics: Vec::new(),
-            winner: None,
-            recommended: None,
-            stabilization: None,
-            rate: None,
-            bound: None,
-            write: Write::NotNeeded,
-            without: None,
-            error: None,
-        };
-        Draft {
-            namespace: hpa.namespace.into(),
-            name: hpa.name.into(),
-            target: hpa.spec.scale_target_ref.clone(),
-            now,
-            status: hpa.status.clone(),
-            events: Vec::new(),
-            history: history.clone(),
-            explanation,
-            metric_labels: Vec::new(),
-            metric_statuses: Vec::new(),
-            current: None,
-        }
-    }
-
-    fn reference(&self) -> String {
-        format!("{}/{}/{}", self.target.kind, self.namespace, self.target.name)
-    }
-
-    fn set(&mut self, r#type: &str, status: ConditionStatus, reason: &str, message: impl Into<String>) {
-        self.status.set_condition(r#type, status, reason, message.into(), self.now);
-    }
-
-    /// Only conditions change; counts and metrics stay as they were.
-    fn without_scale(mut self, hpa: &Hpa<'_>, text: &str, error: String, kind: ErrorKind) -> Pass {
-        self.events.push(Event::warning("FailedGetScale", text.into()));
-        let message = format!("the HPA controller was unable to get the target's current scale: {text}");
-        self.set(ABLE_TO_SCALE, ConditionStatus::False, "FailedGetScale", message);
-        self.explanation.error = Some(error.clone());
-        Pass { error: Some(error), error_kind: kind, status_error_counts: false, ..self.ready(hpa.status) }
-    }
-
-    /// A pass that writes no scale and ends well, to be changed where it does not.
-    fn ready(self, stored: &Status) -> Pass {
-        Pass {
-            selector: None,
-            draft: self,
-            stored: stored.clone(),
-            rescale: None,
-            trailing_event: None,
-            error: None,
-            error_kind: ErrorKind::None,
-            status_error_counts: true,
-        }
-    }
-
-    fn set_status(&mut self, current: i32, desired: i32) {
-        self.status.observed_generation = None;
-        self.status.current_replicas = current;
-        self.status.desired_replicas = desired;
-        self.status.current_metrics = std::mem::take(&mut self.metric_statuses);
-        self.explanation.applied = desired;
-    }
-
-    fn rescaled(&mut self, current: i32, rescale: &Rescale) {
-        let desired = rescale.desired;
-        let message = format!("the HPA controller was able to update the target scale to {desired}");
-        self.set(ABLE_TO_SCALE, ConditionStatus::True, "SucceededRescale", message);
-        let message = format!("New size: {desired}; reason: {}", rescale.reason);
-        self.events.push(Event::normal("SuccessfulRescale", message));
-        if let Some(rules) = &rescale.rules {
-            self.history.record_scale(current, desired, self.now, rules);
-        }
-        match rescale.scaled_to_zero {
-            Some(true) => {
-                let message = "the HPA controller scaled the workload to zero";
-                self.set(SCALED_TO_ZERO, ConditionStatus::True, "ScaledToZero", message);
-            }
-            Some(false) => {
-                let message = "the HPA controller did not scale the workload to zero";
-                self.set(SCALED_TO_ZERO, ConditionStatus::False, "NotScaledToZero", message);
-            }
-            None => self.status.remove_condition(SCALED_TO_ZERO),
-        }
-        self.set_status(current, desired);
-        self.status.last_scale_time = Some(self.now);
-        self.explanation.write = Write::Written;
-    }
-
-    /// The desired count in the status stays what it was.
-    fn rescale_failed(&mut self, current: i32, rescale: &Rescale, e: &str, stored_desired: i32) {
-        let message = format!("New size: {}; reason: {}; error: {e}", rescale.desired, rescale.reason);
-        self.events.push(Event::warning("FailedRescale", message));
-        let message = format!("the HPA controller was unable to update the target scale: {e}");
-        self.set(ABLE_TO_SCALE, ConditionStatus::False, "FailedUpdateScale", message);
-        self.set_status(current, stored_desired);
-        self.explanation.applied = current;
-        self.explanation.write = Write::Failed(e.into());
-    }
-
-    /// The computation failed: nothing is recommended, the desired count stays what it was.
-    fn not_computed(mut self, hpa: &Hpa<'_>, current: i32, error: &str) -> Pass {
-        self.set_status(current, hpa.status.desired_replicas);
-        self.explanation.applied = current;
-        self.explanation.course = Course::NotComputed;
-        if self.explanation.metrics.is_empty() {
-            self.explanation.error = Some(error.into());
-        }
-        let event = Event::warning("FailedComputeMetricsReplicas", error.into());
-        let reference = self.reference();
-        let error =
-            format!("failed to compute desired number of replicas based on listed metrics for {reference}: {error}");
-        Pass {
-            trailing_event: Some(event),
-            error: Some(error),
-            error_kind: ErrorKind::Internal,
-            status_error_counts: false,
-            ..self.ready(hpa.status)
-        }
-    }
-
-    fn inactive(&mut self, reason: &str, message: String) {
-        self.set(SCALING_ACTIVE, ConditionStatus::False, reason, message);
     }
 }
 

@@ -1,8 +1,9 @@
 //! Quantities: `250m`, `1.5Gi`, `2e3`.
 //!
-//! Parses and prints exactly what the API machinery does: the same forms, the same error texts, the same canonical string
-//! (no fraction, the largest suffix that loses nothing), decimals of any length, nothing finer than a billionth (rounded
-//! away from zero), binary suffixes capped at 2^63-1. Never a float inside; equality is by value, so `1000m` equals `1`.
+//! Parses and prints exactly what the API machinery does: the same forms, the same error texts, the same canonical
+//! string (no fraction, the largest suffix that loses nothing), decimals of any length, nothing finer than a billionth
+//! (rounded away from zero), binary suffixes capped at 2^63-1. Never a float inside; equality is by value, so `1000m`
+//! equals `1`.
 
 mod decimal;
 #[cfg(test)]
@@ -67,7 +68,8 @@ impl Quantity {
         Quantity { amount: Amount::Short { mantissa: milli, scale: -3 }, format }
     }
 
-    /// Whole thousandths, rounded away from zero. Out of range it is what Go's arithmetic leaves: 0, or the low 64 bits.
+    /// Whole thousandths, rounded away from zero. Out of range it is what Go's arithmetic leaves: 0, or the low 64
+    /// bits.
     pub fn milli(&self) -> i64 {
         match &self.amount {
             Amount::Short { mantissa, scale } => scale_short(*mantissa, *scale, -3),

@@ -37,7 +37,8 @@ impl Registry {
         self.selectors.get(namespace).is_some_and(|hpas| hpas.contains_key(name))
     }
 
-    /// Names of the HPAs of this namespace that select any of these pods, in order. `own` takes the place of that HPA's entry.
+    /// Names of the HPAs of this namespace that select any of these pods, in order. `own` takes the place of that HPA's
+    /// entry.
     pub(crate) fn controlling<'a>(
         &'a self,
         namespace: &str,

@@ -1,9 +1,11 @@
 //! What the metrics APIs answered, and how samples meet their pods.
 //!
-//! Every value is in whole thousandths, rounded away from zero *per container* before it is summed. The hosts' lists are
-//! borrowed, never copied. A list in the order of the pods joins in one walk; any other order costs an index of names.
+//! Every value is in whole thousandths, rounded away from zero *per container* before it is summed. The hosts' lists
+//! are borrowed, never copied. A list in the order of the pods joins in one walk; any other order costs an index of
+//! names.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -88,20 +90,22 @@ pub(crate) enum Measured<'a> {
     Custom,
 }
 
-/// Samples per pod out of any answer that can carry them; the error is the text of the failed or empty call.
+/// Samples per pod out of any answer that can carry them; the error is the text of the failed or empty call. The index
+/// is made when a list turns out not to be in the order of the pods, and serves all metrics of a pass.
 pub(crate) fn join<'a>(
     answer: Answer<'a>,
     measured: Measured<'_>,
     pods: &[&Pod],
+    index: &OnceCell<NameIndex>,
 ) -> Result<Cow<'a, JoinedSamples>, String> {
     match answer {
         Answer::PodMetrics(Ok(items)) if !items.is_empty() => {
             let samples = items.iter().map(|item| (&*item.pod, item.sample(measured)));
-            Ok(Cow::Owned(join_in_order(samples, pods, items[0].at)))
+            Ok(Cow::Owned(join_in_order(samples, pods, items[0].at, index)))
         }
         Answer::PodValues(Ok(items)) if !items.is_empty() => {
             let samples = items.iter().map(|item| (&*item.pod, Some(item.sample())));
-            Ok(Cow::Owned(join_in_order(samples, pods, items[0].at)))
+            Ok(Cow::Owned(join_in_order(samples, pods, items[0].at, index)))
         }
         Answer::Joined(joined) if joined.first_at.is_some() => Ok(Cow::Borrowed(joined)),
         Answer::PodMetrics(Err(e)) | Answer::PodValues(Err(e)) => Err(fetch_error(measured.api(), e)),
@@ -126,7 +130,7 @@ impl JoinedSamples {
         };
         let pods: Vec<&Pod> = pods.iter().collect();
         let samples = items.iter().map(|item| (&*item.pod, item.sample(measured)));
-        let mut joined = join_in_order(samples, &pods, Time(0));
+        let mut joined = join_in_order(samples, &pods, Time(0), &OnceCell::new());
         joined.first_at = items.first().map(|item| item.at);
         joined
     }
@@ -192,15 +196,14 @@ fn join_in_order<'a>(
     samples: impl Iterator<Item = (&'a str, Option<Sample>)>,
     pods: &[&Pod],
     first_at: Time,
+    index: &OnceCell<NameIndex>,
 ) -> JoinedSamples {
     let mut by_pod = vec![None; pods.len()];
     let mut strangers: BTreeMap<&str, i64> = BTreeMap::new();
-    let mut index = None;
     let mut next = 0;
     for (name, sample) in samples {
         let expected = pods.get(next).is_some_and(|p| *p.name == *name);
-        let found =
-            if expected { Some(next) } else { index.get_or_insert_with(|| NameIndex::new(pods)).find(pods, name) };
+        let found = if expected { Some(next) } else { index.get_or_init(|| NameIndex::new(pods)).find(pods, name) };
         match (found, sample) {
             (Some(i), sample) => {
                 next = i + 1;
@@ -216,7 +219,7 @@ fn join_in_order<'a>(
 }
 
 /// Pods by name: an open-addressed table at most half full, with a fixed hash, since a decision draws no randomness.
-struct NameIndex {
+pub(crate) struct NameIndex {
     /// Hash and position of a pod; the hash spares nearly all comparisons of other names.
     slots: Vec<(u32, u32)>,
 }

@@ -87,9 +87,8 @@ pub fn print_structured(selector: Option<&LabelSelector>) -> String {
             e.key, e.operator
         );
     }
-    format!(
-        "&LabelSelector{{MatchLabels:map[string]string{{{labels}}},MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}"
-    )
+    let labels = format!("MatchLabels:map[string]string{{{labels}}}");
+    format!("&LabelSelector{{{labels},MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}")
 }
 
 impl Requirement {

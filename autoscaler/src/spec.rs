@@ -1,8 +1,9 @@
 //! What the user asked for: `spec` of an autoscaling/v2 HorizontalPodAutoscaler.
 //!
 //! The shape is that of the manifest, optional fields and all, so that one type serves defaulting, validation and the
-//! decision. Strings that Kubernetes treats as open enumerations (metric type, target type, select policy) stay strings:
-//! a controller meets values that validation would have refused, and must cope with them. `defaults::apply` first.
+//! decision. Strings that Kubernetes treats as open enumerations (metric type, target type, select policy) stay
+//! strings: a controller meets values that validation would have refused, and must cope with them. `defaults::apply`
+//! first.
 
 use std::collections::BTreeMap;
 

@@ -33,7 +33,8 @@ pub enum ConditionStatus {
     Unknown,
 }
 
-/// The current value of one metric, at the index of its metric in the spec. One that failed has an empty `type` and no source.
+/// The current value of one metric, at the index of its metric in the spec. One that failed has an empty `type` and no
+/// source.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MetricStatus {
     pub r#type: String,

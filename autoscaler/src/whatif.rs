@@ -1,7 +1,7 @@
 //! A dry run: what would the HPA do with this load on that many pods?
 //!
-//! Builds the observation that a cluster would have made and runs the real pass over it. By default nothing was recommended
-//! before, so the answer is where the count is heading, not how long stabilisation would hold it back.
+//! Builds the observation that a cluster would have made and runs the real pass over it. By default nothing was
+//! recommended before, so the answer is where the count is heading, not how long stabilisation would hold it back.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! One recorded calculation: a metric kind, or one of the two helpers below it.
 
+use std::cell::OnceCell;
+
 use serde_json::{Map, Value, json};
 
 use super::input::{self, Node};
@@ -32,10 +34,9 @@ pub(super) fn replay(vector: Node<'_>) -> Replayed {
 /// With an error only the error (and the time stamp, where one is returned with it) is specified.
 fn comparable(mut expected: Value, kind: &str) -> Value {
     let failed = !expected["error"].is_null();
-    if let Some(map) = expected.as_object_mut() {
-        if failed || matches!(kind, "group_pods" | "pod_requests") {
-            map.retain(|k, _| matches!(k.as_str(), "error" | "timestamp_age_ms" | "groups" | "requests_milli"));
-        }
+    let partial = failed || matches!(kind, "group_pods" | "pod_requests");
+    if let Some(map) = expected.as_object_mut().filter(|_| partial) {
+        map.retain(|k, _| matches!(k.as_str(), "error" | "timestamp_age_ms" | "groups" | "requests_milli"));
     }
     expected
 }
@@ -61,6 +62,7 @@ fn calculate(vector: Node<'_>, kind: &str) -> Value {
         tolerance: Tolerance { down: tolerance.get("scale_down").float(), up: tolerance.get("scale_up").float() },
         now: NOW,
         config: &config,
+        index: OnceCell::new(),
     };
     let resource = input::resource(vector.get("pod_metrics"), NOW);
     let custom = input::custom(vector.get("custom_pod_metrics"), NOW);
@@ -85,7 +87,7 @@ fn calculate(vector: Node<'_>, kind: &str) -> Value {
     }
 }
 
-fn result<'a, T>(error: &'a Option<String>, value: T) -> Result<T, &'a str> {
+fn result<T>(error: &Option<String>, value: T) -> Result<T, &str> {
     error.as_deref().map_or(Ok(value), Err)
 }
 
@@ -171,7 +173,7 @@ fn measured<'a>(vector: Node<'a>) -> Measured<'a> {
 
 fn groups(vector: Node<'_>, calculator: &Calculator<'_>, pods: &[&Pod], answer: Answer<'_>) -> Value {
     let measured = measured(vector);
-    let samples = match sample::join(answer, measured, pods) {
+    let samples = match sample::join(answer, measured, pods, &calculator.index) {
         Ok(samples) => samples,
         Err(e) => return json!({ "error": error(&MetricError::new(ErrorClass::MetricsUnavailable, e)) }),
     };

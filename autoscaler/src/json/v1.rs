@@ -1,9 +1,9 @@
 //! autoscaling/v1 and back.
 //!
-//! The v1 view has a cpu utilisation and nothing else; the rest rides in annotations, as the API server writes them: metrics
-//! and their statuses in an older shape, the behavior with Go's field names. Round-trip annotations are always dropped
-//! before new ones are written, and malformed ones are ignored. One deliberate difference: where an average is set, a value
-//! of zero is what v1 cannot leave out, not a target, and does not come back.
+//! The v1 view has a cpu utilisation and nothing else; the rest rides in annotations, as the API server writes them:
+//! metrics and their statuses in an older shape, the behavior with Go's field names. Round-trip annotations are always
+//! dropped before new ones are written, and malformed ones are ignored. One deliberate difference: where an average is
+//! set, a value of zero is what v1 cannot leave out, not a target, and does not come back.
 
 use serde_json::{Map, Value};
 

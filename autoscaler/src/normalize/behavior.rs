@@ -1,8 +1,8 @@
 //! Normalisation with `behavior`: stabilise, then rate limit, then bounds.
 //!
-//! Stabilisation starts from the *current* count: raised to the lowest recommendation of the up-window, then lowered to the
-//! highest of the down-window. Windows and periods are exclusive at the cut, where the legacy window is inclusive. Limits
-//! start from the count at the beginning of the policy's period, net of changes both ways.
+//! Stabilisation starts from the *current* count: raised to the lowest recommendation of the up-window, then lowered to
+//! the highest of the down-window. Windows and periods are exclusive at the cut, where the legacy window is inclusive.
+//! Limits start from the count at the beginning of the policy's period, net of changes both ways.
 
 use super::{Able, Input, Limit, Normalized, Stages, seconds};
 use crate::explain::{Held, LimitingPolicy, Stabilization};

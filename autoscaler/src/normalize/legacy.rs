@@ -1,7 +1,8 @@
 //! Normalisation without `behavior`.
 //!
-//! The highest recommendation of the window applies, unlimited as it was made. So a peak that the up-limit cut short keeps
-//! pulling the target up for the rest of the window, even when the metrics ask for less by then. There is no down-limit.
+//! The highest recommendation of the window applies, unlimited as it was made. So a peak that the up-limit cut short
+//! keeps pulling the target up for the rest of the window, even when the metrics ask for less by then. There is no
+//! down-limit.
 
 use super::{Able, Input, Limit, Normalized, Stages};
 use crate::explain::{Held, LimitingPolicy, Stabilization};

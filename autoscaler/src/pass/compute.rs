@@ -1,9 +1,12 @@
 //! The middle of a pass: the scale is known, the count is not.
 //!
-//! Out-of-bounds counts are brought back without a look at the metrics; zero is left alone unless the HPA itself went there;
-//! everything else goes through selector, metrics and normalisation.
+//! Out-of-bounds counts are brought back without a look at the metrics; zero is left alone unless the HPA itself went
+//! there; everything else goes through selector, metrics and normalisation.
 
-use super::{Action, Draft, ErrorKind, Hpa, MetricLabels, Observation, Pass, Rescale, Scale, counterfactual};
+use std::cell::OnceCell;
+
+use super::draft::{Draft, Rescale};
+use super::{Action, ErrorKind, Hpa, MetricLabels, Observation, Pass, Scale, counterfactual};
 use crate::config::Config;
 use crate::explain::{Bound, BoundKind, Course};
 use crate::history::Recommendation;
@@ -79,6 +82,7 @@ fn from_metrics(mut draft: Draft, hpa: &Hpa<'_>, seen: &Observation<'_>, config:
         tolerance: tolerance(hpa.spec, config),
         now: seen.now,
         config,
+        index: OnceCell::new(),
     };
     let (fold, first_failure) = evaluate_all(&mut draft, hpa, seen, &calculator, &selector);
     let failed = first_failure.as_ref().map(|(count, wrapped)| {

@@ -1,6 +1,7 @@
 //! The string form of selectors: scanner and recursive descent, with upstream's error texts.
 //!
-//! A word such as `in` is an operator or a value depending on where it stands, so the parser looks at tokens in context.
+//! A word such as `in` is an operator or a value depending on where it stands, so the parser looks at tokens in
+//! context.
 
 use std::collections::BTreeSet;
 

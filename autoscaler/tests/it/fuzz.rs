@@ -1,7 +1,7 @@
 //! Fuzz targets that run on stable: functions over bytes, fed with a committed corpus and with its mutations.
 //!
-//! A target may refuse its input; it may not panic, and what it accepts must hold its invariants. The mutations are drawn
-//! from a fixed seed, so a failure repeats. To hunt longer: `FUZZ_ROUNDS=100000 cargo test -p autoscaler fuzz`.
+//! A target may refuse its input; it may not panic, and what it accepts must hold its invariants. The mutations are
+//! drawn from a fixed seed, so a failure repeats. To hunt longer: `FUZZ_ROUNDS=100000 cargo test -p autoscaler fuzz`.
 
 use std::path::Path;
 
@@ -19,6 +19,8 @@ use autoscaler::spec::{Behavior, Metric, ObjectRef, Policy, ScalingRules, Spec, 
 use autoscaler::status::{ConditionStatus, Status};
 use autoscaler::time::Time;
 use autoscaler::{defaults, validate};
+
+type Fuzzed = fn(&[u8]);
 
 /// Rounds of mutation per corpus entry in an ordinary test run.
 const ROUNDS: u32 = 200;
@@ -44,10 +46,8 @@ fn selector(bytes: &[u8]) {
 
 fn manifest(bytes: &[u8]) {
     let Ok(object) = serde_json::from_slice::<serde_json::Value>(bytes) else { return };
-    for view in [json::v1::from_v2(&object), json::v1::to_v2(&object)] {
-        if let Ok(view) = view {
-            json::spec_from_json(&view).expect("what was converted can be read");
-        }
+    for view in [json::v1::from_v2(&object), json::v1::to_v2(&object)].into_iter().flatten() {
+        json::spec_from_json(&view).expect("what was converted can be read");
     }
     let Ok(mut spec) = json::spec_from_json(&object) else { return };
     defaults::apply(&mut spec);
@@ -192,7 +192,7 @@ impl Extreme {
 #[test]
 fn fuzz_targets_survive_the_corpus_and_its_mutations() {
     let rounds = std::env::var("FUZZ_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(ROUNDS);
-    let targets: [(&str, fn(&[u8])); 4] =
+    let targets: [(&str, Fuzzed); 4] =
         [("quantity", quantity), ("selector", selector), ("manifest", manifest), ("vector", vector)];
     for (name, target) in targets {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/corpus").join(format!("{name}.txt"));

@@ -111,7 +111,8 @@ fn seeded(cases: u32) -> ProptestConfig {
 proptest! {
     #![proptest_config(seeded(512))]
 
-    /// A rate limit comes before a bound, so one pass may stop short of the range when it starts inside it; it never leaves it.
+    /// A rate limit comes before a bound, so one pass may stop short of the range when it starts inside it; it never
+    /// leaves it.
     #[test]
     fn a_count_within_bounds_stays_within_bounds(q in question()) {
         let (min, max) = (q.spec.min(), q.spec.max_replicas);
@@ -133,8 +134,8 @@ proptest! {
         prop_assert_eq!(a.outcome.events, b.outcome.events);
     }
 
-    /// Holds where every pod is ready and measured. With unready pods upstream breaks it: they are left out on the way down
-    /// but counted as idle on the way up, so crossing the target can lower the proposal.
+    /// Holds where every pod is ready and measured. With unready pods upstream breaks it: they are left out on the way
+    /// down but counted as idle on the way up, so crossing the target can lower the proposal.
     #[test]
     fn more_load_never_asks_for_fewer_pods(replicas in 1..50i32, usage in 0..2_000i64, more in 0..2_000i64) {
         let recommended = |usage| ask(&simple(cpu_only(100, None), replicas, usage)).outcome.explanation.recommended;
@@ -159,7 +160,8 @@ proptest! {
         }
     }
 
-    /// Upstream's v1 view looks at the first cpu metric only and loses the utilisation of any other, so there is one here.
+    /// Upstream's v1 view looks at the first cpu metric only and loses the utilisation of any other, so there is one
+    /// here.
     #[test]
     fn what_validation_accepts_survives_json(spec in spec()) {
         let mut spec = spec;

@@ -1,8 +1,9 @@
-//! Scenarios to read: `testdata/*.txt`, each a paragraph of intent, an HPA, observations over time, and what was decided.
+//! Scenarios to read: `testdata/*.txt`, each a paragraph of intent, an HPA, observations over time, and what was
+//! decided.
 //!
-//! Above `----` is written by hand, below is what the crate answers. `UPDATE_EXPECT=1 cargo test -p autoscaler` rewrites the
-//! lower part; commit it only if you understand why it changed. The syntax is the one of the files; a word that is not
-//! understood fails the test with that word.
+//! Above `----` is written by hand, below is what the crate answers. `UPDATE_EXPECT=1 cargo test -p autoscaler`
+//! rewrites the lower part; commit it only if you understand why it changed. The syntax is the one of the files; a word
+//! that is not understood fails the test with that word.
 
 mod parse;
 
