@@ -57,7 +57,7 @@ fn ad_hoc(load: Load) -> Scenario {
         name: AD_HOC.to_owned(),
         description: "A load made of flags".to_owned(),
         pace: Pace::Real,
-        load: Load { pattern: None, concurrency: None, duration: None, thresholds: Vec::new(), slo: None, ..load },
+        load: Load { pattern: None, concurrency: None, duration: None, thresholds: Vec::new(), ..load },
         expect: Expect::default(),
     }
 }

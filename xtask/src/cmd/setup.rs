@@ -199,6 +199,9 @@ async fn deploy(
     image: Option<&str>,
     workload: Workload,
 ) -> Result<()> {
+    if !session.namespace.is_empty() && session.namespace != workload.namespace {
+        leave(lab, client, session).await?;
+    }
     let step = lab.terminal.step("manifests");
     let objects = rendered.objects(image)?;
     session.namespace.clone_from(&workload.namespace);
@@ -220,6 +223,19 @@ async fn deploy(
         lab.terminal.say(&format!("          removed {pruned}, which is no longer rendered"));
     }
     Ok(())
+}
+
+/// Another environment is another namespace: what the profile had in the old one goes.
+async fn leave(lab: &Lab<'_>, client: &Client, session: &mut Session) -> Result<()> {
+    let step = lab.terminal.step("former environment");
+    let removed = apply::remove_labelled(client, &session.namespace).await?;
+    if session.created.namespace {
+        apply::remove_namespace(client, &session.namespace).await?;
+    }
+    step.done(&format!("{} objects removed from {}", removed.len(), session.namespace));
+    session.created.namespace = false;
+    session.namespace.clear();
+    session.save(&lab.workspace)
 }
 
 fn summary(applied: &Applied) -> String {
