@@ -31,6 +31,8 @@ pub enum ConditionStatus {
     True,
     False,
     Unknown,
+    /// Empty: what upstream leaves behind for a spec without any metric, which defaulting never lets through.
+    Unset,
 }
 
 /// The current value of one metric, at the index of its metric in the spec. One that failed has an empty `type` and no
@@ -115,6 +117,7 @@ impl ConditionStatus {
             ConditionStatus::True => "True",
             ConditionStatus::False => "False",
             ConditionStatus::Unknown => "Unknown",
+            ConditionStatus::Unset => "",
         }
     }
 
@@ -122,6 +125,7 @@ impl ConditionStatus {
         match text {
             "True" => ConditionStatus::True,
             "False" => ConditionStatus::False,
+            "" => ConditionStatus::Unset,
             _ => ConditionStatus::Unknown,
         }
     }

@@ -98,7 +98,11 @@ fn from_metrics(mut draft: Draft, hpa: &Hpa<'_>, seen: &Observation<'_>, config:
     }
     let name = fold.winner.map_or(String::new(), |i| draft.explanation.metrics[i].name.clone());
     let message = format!("the HPA was able to successfully calculate a replica count from {name}");
-    draft.set(SCALING_ACTIVE, ConditionStatus::True, "ValidMetricFound", message);
+    if hpa.spec.metrics.is_empty() {
+        draft.set(SCALING_ACTIVE, ConditionStatus::Unset, "", "");
+    } else {
+        draft.set(SCALING_ACTIVE, ConditionStatus::True, "ValidMetricFound", message);
+    }
     draft.explanation.winner = fold.winner;
     let pass = normalized(draft, hpa, config, current, fold.replicas.max(0), &name);
     let error_kind = if failed.is_some() { ErrorKind::Internal } else { ErrorKind::None };

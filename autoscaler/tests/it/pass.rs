@@ -134,6 +134,17 @@ fn samples_join_in_any_order_and_joined_ones_decide_alike() {
     assert_eq!(counted, ["web-0", "web-1", "web-2", "web-3"], "the api pods are not selected");
 }
 
+/// Only reachable without defaulting. Upstream counts none of none as failed, but has no error to return: it goes to zero.
+#[test]
+fn a_spec_without_metrics_asks_for_nothing() {
+    let mut host = Host::new();
+    host.spec.metrics.clear();
+    let (status, outcome) = host.pass(&[]);
+    let active = status.and_then(|s| s.condition("ScalingActive").cloned()).expect("a condition");
+    assert_eq!((active.status, active.reason.as_str()), (ConditionStatus::Unset, ""));
+    assert_eq!(outcome.explanation.line(), "4 -> 1: no metric asks for anything; raised to minReplicas 1");
+}
+
 #[test]
 fn a_kind_with_several_resources_takes_the_first_that_answers_or_the_first_error() {
     let scale = || Ok(Scale { spec_replicas: 1, status_replicas: 1, selector: String::new() });
