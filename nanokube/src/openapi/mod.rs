@@ -1,4 +1,5 @@
-//! OpenAPI v3: the index and one document per group and version, enough for kubectl apply, edit, diff and explain.
+//! OpenAPI v3: the index and one document per group and version, enough for kubectl apply, edit, diff and explain; and
+//! one document of version 2 for clients before 1.29.
 //!
 //! Documents are built on first use from the generated schema (and from the CustomResourceDefinitions) and cached under
 //! their hash, which is both ETag and the `hash` query parameter that makes them immutable for clients. Listed are only
@@ -14,12 +15,21 @@ use crate::kind::{GroupVersion, Kind, Registry};
 use crate::schema::{self, schema};
 
 mod types;
+mod version2;
 
 /// Raised whenever documents of the same kinds would look different.
 const FORMAT: &str = "nanokube openapi 1";
 
+/// Query parameters of a patch; clients look here for what the server can do.
+const PATCH_PARAMETERS: [(&str, &str); 4] =
+    [("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string"), ("force", "boolean")];
+
 /// More documents than a cluster has groups; definitions that change all the time do not fill the memory.
 const CACHE_LIMIT: usize = 64;
+
+/// The media type of the document of version 2, the only form that clients read. They ask for it as `v2@v1.0`, which no
+/// parser of media types takes.
+pub const VERSION_2_TYPE: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 /// A document as it is sent.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,7 +52,7 @@ impl OpenApi {
         for group_version in group_versions(registry) {
             let path = root(&group_version);
             let path = path.trim_start_matches('/');
-            let hash = fingerprint(registry, &group_version);
+            let hash = fingerprint(registry, std::slice::from_ref(&group_version));
             paths.insert(path.into(), json!({ "serverRelativeURL": format!("/openapi/v3/{path}?hash={hash}") }));
         }
         json!({ "paths": paths })
@@ -51,18 +61,27 @@ impl OpenApi {
     /// `GET /openapi/v3/apis/<group>/<version>` (or `/openapi/v3/api/v1`); None when nothing is served there.
     pub fn document(&self, registry: &Registry, group_version: &GroupVersion) -> Option<Arc<Document>> {
         kinds(registry, group_version).next()?;
-        let hash = fingerprint(registry, group_version);
+        let hash = fingerprint(registry, std::slice::from_ref(group_version));
+        Some(self.cached(hash, || build(registry, group_version).to_string().into_bytes()))
+    }
+
+    /// `GET /openapi/v2` as protobuf ([`VERSION_2_TYPE`]): one document of everything, for clients before 1.29.
+    pub fn version2(&self, registry: &Registry) -> Arc<Document> {
+        let hash = format!("2{}", fingerprint(registry, &group_versions(registry)));
+        self.cached(hash, || version2::build(registry))
+    }
+
+    fn cached(&self, hash: String, build: impl FnOnce() -> Vec<u8>) -> Arc<Document> {
         let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(document) = built.get(&hash) {
-            return Some(document.clone());
+            return document.clone();
         }
-        let body = build(registry, group_version).to_string().into_bytes();
-        let document = Arc::new(Document { body, hash: hash.clone() });
+        let document = Arc::new(Document { body: build(), hash: hash.clone() });
         if built.len() >= CACHE_LIMIT {
             built.clear();
         }
         built.insert(hash, document.clone());
-        Some(document)
+        document
     }
 }
 
@@ -84,16 +103,18 @@ fn root(group_version: &GroupVersion) -> String {
 }
 
 /// What a document is made of, hashed; known without building it.
-fn fingerprint(registry: &Registry, group_version: &GroupVersion) -> String {
+fn fingerprint(registry: &Registry, group_versions: &[GroupVersion]) -> String {
     let mut hash = Sha512::new();
-    for part in [FORMAT, env!("CARGO_PKG_VERSION"), &group_version.to_string()] {
-        hash.update(part);
-    }
+    hash.update(FORMAT);
+    hash.update(env!("CARGO_PKG_VERSION"));
     hash.update(schema::TABLE);
-    for kind in kinds(registry, group_version) {
-        hash.update(format!("{} {} {:?}", kind.plural, kind.kind, kind.verbs));
-        if let Some(definition) = &kind.definition {
-            hash.update(definition["spec"].to_string());
+    for group_version in group_versions {
+        hash.update(group_version.to_string());
+        for kind in kinds(registry, group_version) {
+            hash.update(format!("{} {} {:?}", kind.plural, kind.kind, kind.verbs));
+            if let Some(definition) = &kind.definition {
+                hash.update(definition["spec"].to_string());
+            }
         }
     }
     hash.finalize().iter().map(|byte| format!("{byte:02X}")).collect()
@@ -133,7 +154,6 @@ fn item(group_version: &GroupVersion, kind: &Kind, schema_name: Option<&str>) ->
     if kind.namespaced {
         path_parameters.push(parameter("namespace", "path", "string"));
     }
-    let query = [("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string"), ("force", "boolean")];
     let patches = ["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json"];
     let strategic = (!kind.is_custom()).then_some("application/strategic-merge-patch+json");
     let bodies: Map<String, Value> = patches
@@ -151,7 +171,7 @@ fn item(group_version: &GroupVersion, kind: &Kind, schema_name: Option<&str>) ->
         "patch": {
             "x-kubernetes-action": "patch",
             "x-kubernetes-group-version-kind": of_kind,
-            "parameters": query.map(|(name, kind)| parameter(name, "query", kind)),
+            "parameters": PATCH_PARAMETERS.map(|(name, kind)| parameter(name, "query", kind)),
             "requestBody": { "required": true, "content": bodies },
             "responses": answer,
         },

@@ -81,3 +81,44 @@ fn a_definition_becomes_a_document_and_changes_its_hash() {
     assert_eq!(openapi.document(&registry("object"), &version).unwrap().hash, first.hash);
     assert_ne!(openapi.document(&registry("string"), &version).unwrap().hash, first.hash);
 }
+
+/// The inner bytes of each field of this number in a message of length-delimited fields.
+fn fields(message: &[u8], wanted: u64) -> Vec<&[u8]> {
+    let (mut rest, mut found) = (message, Vec::new());
+    let number = |rest: &mut &[u8]| {
+        let (mut value, mut shift) = (0u64, 0);
+        loop {
+            let (byte, after) = rest.split_first().unwrap();
+            *rest = after;
+            value |= u64::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                return value;
+            }
+        }
+    };
+    while !rest.is_empty() {
+        let tag = number(&mut rest);
+        assert_eq!(tag & 7, 2);
+        let length = usize::try_from(number(&mut rest)).unwrap();
+        let (inner, after) = rest.split_at(length);
+        if tag >> 3 == wanted {
+            found.push(inner);
+        }
+        rest = after;
+    }
+    found
+}
+
+#[test]
+fn version_2_defines_every_kind_and_its_patch() {
+    let document = OpenApi::default().version2(&Registry::built_in());
+    assert_eq!(fields(&document.body, 1), [b"2.0"]);
+    let definitions = fields(fields(&document.body, 9)[0], 1);
+    let names: Vec<&[u8]> = definitions.iter().map(|definition| fields(definition, 1)[0]).collect();
+    assert!(names.contains(&&b"io.k8s.api.apps.v1.Deployment"[..]));
+    let deployment = definitions.iter().find(|definition| fields(definition, 1)[0].ends_with(b".apps.v1.Deployment"));
+    let extensions = fields(fields(deployment.unwrap(), 2)[0], 31);
+    assert!(extensions.iter().any(|extension| extension.ends_with(b"{\"group\":\"apps\",\"kind\":\"Deployment\",\"version\":\"v1\"}]\n")));
+    assert!(fields(fields(&document.body, 8)[0], 2).len() > 20);
+}
