@@ -46,6 +46,9 @@ const NANO_SCALE: i32 = -9;
 /// Digits that surely fit 64 bits.
 const SHORT_DIGITS_MAX: i32 = 18;
 
+/// Beyond this an exponent is refused; upstream goes on to where its 32 bits wrap.
+const EXPONENT_MAX: i32 = 1_000_000_000;
+
 const DECIMAL_SUFFIXES: [(&str, i32); 10] =
     [("n", -9), ("u", -6), ("m", -3), ("", 0), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
 const BINARY_SUFFIXES: [(&str, u32); 6] = [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40), ("Pi", 50), ("Ei", 60)];
@@ -237,7 +240,8 @@ fn interpret(suffix: &str) -> Option<Suffix> {
         return Some(Suffix::Binary(exponent));
     }
     let digits = suffix.strip_prefix(['e', 'E'])?;
-    digits.parse::<i64>().ok().map(|exponent| Suffix::Exponent(exponent as i32))
+    let exponent = digits.parse::<i32>().ok().filter(|e| (-EXPONENT_MAX..=EXPONENT_MAX).contains(e))?;
+    Some(Suffix::Exponent(exponent))
 }
 
 /// The form that fits 64 bits, where the number of digits promises that it does.

@@ -93,6 +93,7 @@ fn illegal_quantities_have_the_error_texts_of_the_api_machinery() {
         ("1ki", suffix),
         ("1eE", suffix),
         ("1e99999999999999999999", suffix),
+        ("1e1000000001", suffix),
         ("1+", suffix),
         ("1m5", suffix),
         ("--1", suffix),
@@ -120,7 +121,7 @@ fn milli_rounds_away_from_zero_and_overflows_as_go_does() {
         ("9223372036854775807", -1000),
         ("9223372036854775.807", 9_223_372_036_854_775_807),
         ("1e30", 0),
-        ("1e2147483647", 0),
+        ("1e1000000000", 0),
     ] {
         assert_eq!(Quantity::parse(text).map(|q| q.milli()), Ok(expected), "{text}");
     }
