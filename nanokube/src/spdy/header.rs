@@ -25,10 +25,11 @@ const NAMES: &str = "options head post put delete trace accept accept-charset ac
     user-agent vary via warning www-authenticate method get status 200_OK version HTTP/1.1 url public set-cookie \
     keep-alive origin";
 const TAIL: &str = "100101201202205206300302303304305306307402405406407408409410411412413414415416417502504505203 \
-    Non-Authoritative Information204 No Content301 Moved Permanently400 Bad Request401 Unauthorized403 Forbidden404 Not \
-    Found500 Internal Server Error501 Not Implemented503 Service UnavailableJan Feb Mar Apr May Jun Jul Aug Sept Oct Nov \
-    Dec 00:00:00 Mon, Tue, Wed, Thu, Fri, Sat, Sun, GMTchunked,text/html,image/png,image/jpg,image/gif,application/xml,\
-    application/xhtml+xml,text/plain,text/javascript,publicprivatemax-age=gzip,deflate,sdchcharset=utf-8\
+    Non-Authoritative Information204 No Content301 Moved Permanently400 Bad Request401 Unauthorized403 Forbidden404 \
+    Not Found500 Internal Server Error501 Not Implemented503 Service UnavailableJan Feb Mar Apr May Jun Jul Aug Sept \
+    Oct Nov Dec 00:00:00 Mon, Tue, Wed, Thu, Fri, Sat, Sun, GMTchunked,text/html,image/png,image/jpg,image/gif,\
+    application/xml,application/xhtml+xml,text/plain,text/javascript,publicprivatemax-age=gzip,deflate,\
+    sdchcharset=utf-8\
     charset=iso-8859-1,utf-,*,enq=0.";
 
 /// Reads the header blocks of the peer.
@@ -102,7 +103,8 @@ impl Deflater {
         }
         let head: &[u8] = if self.started { &[] } else { &[0x78, 0x01] };
         self.started = true;
-        [head, &stored(&block)].concat()
+        // Go's reader hands out what it has only at an empty block, as a zlib flush ends with one.
+        [head, &stored(&block), &stored(&[])].concat()
     }
 }
 

@@ -25,7 +25,7 @@ use crate::spdy::{Event, Session};
 use crate::status::ApiError;
 
 const SOCKET_PROTOCOLS: [&str; 3] = ["v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io"];
-const SPDY_PROTOCOLS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
+const SPDY_PROTOCOLS: [&str; 1] = ["v4.channel.k8s.io"];
 const INPUT: u8 = 0;
 const OUTPUT: u8 = 1;
 const ERRORS: u8 = 2;
