@@ -63,7 +63,8 @@ pub struct How {
     pub propagation: Option<&'static str>,
 }
 
-/// The event to record about `regarding` when an action is done or refused; `{}` stands for the object's name or the error.
+/// The event to record about `regarding` when an action is done or refused; `{}` stands for the object's name or the
+/// error.
 #[derive(Debug, Clone)]
 pub struct Announce {
     pub regarding: ObjectReference,

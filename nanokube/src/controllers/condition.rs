@@ -1,5 +1,5 @@
-//! Status conditions. `lastTransitionTime` moves only when the status value does; an unchanged condition stays as it is,
-//! so that a status write that says nothing new is no write at all.
+//! Status conditions. `lastTransitionTime` moves only when the status value does; an unchanged condition stays as it
+//! is, so that a status write that says nothing new is no write at all.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};

@@ -1,5 +1,5 @@
-//! ControllerRevisions: the history of a StatefulSet's or DaemonSet's pod template. The present template has the highest
-//! revision; one that returns takes its old record along.
+//! ControllerRevisions: the history of a StatefulSet's or DaemonSet's pod template. The present template has the
+//! highest revision; one that returns takes its old record along.
 
 use serde_json::{Value, json};
 
@@ -31,7 +31,8 @@ impl History {
             Some(at) if at + 1 == revisions.len() => {}
             Some(at) => {
                 let record = revisions.remove(at);
-                let patch = json!({ "metadata": { "resourceVersion": record["metadata"]["resourceVersion"] }, "revision": next });
+                let version = &record["metadata"]["resourceVersion"];
+                let patch = json!({ "metadata": { "resourceVersion": version }, "revision": next });
                 outcome.patch(REVISIONS, &record, patch);
                 revisions.push(record);
             }

@@ -1,6 +1,6 @@
-//! CronJobs: a Job at every time of a schedule. Mirrors upstream's controller: of several missed times only the latest is
-//! started, within `startingDeadlineSeconds`; `Forbid` lets a running Job finish, `Replace` removes it; finished Jobs are
-//! kept up to the history limits.
+//! CronJobs: a Job at every time of a schedule. Mirrors upstream's controller: of several missed times only the
+//! latest is started, within `startingDeadlineSeconds`; `Forbid` lets a running Job finish, `Replace` removes it;
+//! finished Jobs are kept up to the history limits.
 
 pub mod schedule;
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! DaemonSets: one pod on every node that fits. The pods are pinned to their node by affinity and bound by the scheduler,
-//! and tolerate what a node has when it is not well, as upstream's do. A rolling update replaces at most `maxUnavailable`
-//! at a time; `maxSurge` is honoured as replacing in place.
+//! DaemonSets: one pod on every node that fits. The pods are pinned to their node by affinity and bound by the
+//! scheduler, and tolerate what a node has when it is not well, as upstream's do. A rolling update replaces at most
+//! `maxUnavailable` at a time; `maxSurge` is honoured as replacing in place.
 
 #[cfg(test)]
 mod tests;

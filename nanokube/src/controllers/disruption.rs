@@ -1,6 +1,7 @@
-//! PodDisruptionBudgets: how many pods may be evicted right now. `minAvailable` as a number is compared with the pods there
-//! are; percentages and `maxUnavailable` need to know how many there should be, which the pods' controllers say through
-//! their sizes. Evictions that were granted count until the pod is really being deleted, for two minutes at most.
+//! PodDisruptionBudgets: how many pods may be evicted right now. `minAvailable` as a number is compared with the pods
+//! there are; percentages and `maxUnavailable` need to know how many there should be, which the pods' controllers say
+//! through their sizes. Evictions that were granted count until the pod is really being deleted, for two minutes at
+//! most.
 
 use std::collections::HashMap;
 

@@ -1,7 +1,7 @@
-//! Endpoints and EndpointSlices: who stands behind a Service. For each Service with a selector the pods it selects become
-//! endpoints, `ready` when traffic may go there, `serving` when they would answer, `terminating` while they are being
-//! deleted. A named target port is resolved pod by pod; pods that resolve to different numbers go into different slices.
-//! Endpoints (the older form) list the same addresses, without those that are terminating.
+//! Endpoints and EndpointSlices: who stands behind a Service. For each Service with a selector the pods it selects
+//! become endpoints, `ready` when traffic may go there, `serving` when they would answer, `terminating` while they
+//! are being deleted. A named target port is resolved pod by pod; pods that resolve to different numbers go into
+//! different slices. Endpoints (the older form) list the same addresses, without those that are terminating.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

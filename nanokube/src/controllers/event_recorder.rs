@@ -1,6 +1,6 @@
-//! Recording events as client-go's recorder does: an event that was seen before only counts up; more than ten that differ
-//! in their message alone are combined; and one source may tell at most 25 at once about one object, then one every five
-//! minutes.
+//! Recording events as client-go's recorder does: an event that was seen before only counts up; more than ten that
+//! differ in their message alone are combined; and one source may tell at most 25 at once about one object, then one
+//! every five minutes.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,5 +1,5 @@
-//! Writes that the API refused, by the uid of the object they were for. The runner notes them; the next look words them
-//! as a condition (ReplicaFailure). Forgotten at the first success.
+//! Writes that the API refused, by the uid of the object they were for. The runner notes them; the next look words
+//! them as a condition (ReplicaFailure). Forgotten at the first success.
 
 use std::collections::HashMap;
 

@@ -1,15 +1,14 @@
-//! The garbage collector: what becomes of objects whose owners go. An object all of whose owners are gone is deleted; a
-//! reference to one of several owners that is gone is dropped. An owner that waits with `foregroundDeletion` goes after
-//! the dependents that block it; one with `orphan` goes after its dependents have been cut loose.
+//! The garbage collector: what becomes of objects whose owners go. An object all of whose owners are gone is deleted;
+//! a reference to one of several owners that is gone is dropped. An owner that waits with `foregroundDeletion` goes
+//! after the dependents that block it; one with `orphan` goes after its dependents have been cut loose.
 
 use std::collections::HashMap;
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::action::{How, Outcome};
 use super::ownership::without_owners;
-use crate::cluster::Snapshot;
+use crate::cluster::{Change, ChangeKind, Snapshot};
 use crate::kind::Registry;
 use crate::object::{self, Object};
 
@@ -32,7 +31,20 @@ enum Owner {
     Gone,
 }
 
-pub fn reconcile(snapshot: &Snapshot, kinds: &Registry, _now: Timestamp) -> Outcome {
+/// Ownership changes when an object goes, comes with owners, or has its owners or its deletion changed.
+pub fn matters(change: &Change) -> bool {
+    let owners = |object: &Value| object::array_at(object, "/metadata/ownerReferences").to_vec();
+    match change.kind {
+        ChangeKind::Deleted => object::str_at(&change.object, "/kind") != "Event",
+        ChangeKind::Added => !owners(&change.object).is_empty(),
+        ChangeKind::Modified => {
+            object::is_deleting(&change.object)
+                || change.previous.as_ref().is_some_and(|previous| owners(previous) != owners(&change.object))
+        }
+    }
+}
+
+pub fn reconcile(snapshot: &Snapshot, kinds: &Registry) -> Outcome {
     let mut outcome = Outcome::default();
     let graph = Graph::of(snapshot, kinds);
     for resource in snapshot.resources() {

@@ -1,6 +1,7 @@
-//! Jobs: pods that shall end well, a number of times. Mirrors upstream's Job controller: every pod is counted exactly once
-//! (a finalizer holds it until its end is in the status), failures back off from 10 s to 10 min, and a Job that is over
-//! says so twice: that it will end (SuccessCriteriaMet, FailureTarget), and, when its last pod has gone, that it has.
+//! Jobs: pods that shall end well, a number of times. Mirrors upstream's Job controller: every pod is counted exactly
+//! once (a finalizer holds it until its end is in the status), failures back off from 10 s to 10 min, and a Job that
+//! is over says so twice: that it will end (SuccessCriteriaMet, FailureTarget), and, when its last pod has gone, that
+//! it has.
 //!
 //! Left out: `backoffLimitPerIndex` and `successPolicy`; Jobs managed by others (`managedBy`) are not touched.
 

@@ -1,5 +1,5 @@
-//! What needed nothing when last looked at. A controller over many owners and pods skips an owner whose inputs are the very
-//! versions for which it had nothing to ask; asking again could not give another answer.
+//! What needed nothing when last looked at. A controller over many owners and pods skips an owner whose inputs are
+//! the very versions for which it had nothing to ask; asking again could not give another answer.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};

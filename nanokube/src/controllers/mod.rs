@@ -5,10 +5,11 @@
 //! against a lagging cache have no place here. `runner` wakes a controller when a kind it reads has changed or its
 //! `wake_at` has come, and performs its actions through [`crate::cluster::Cluster`], the write path of API clients.
 //!
-//! Reading order: `action` (what can be asked for), `runner`, then the controllers, each in a file of its name; the
-//! small nouns they share (`pod`, `ownership`, `condition`, `template`, `int_or_percent`, `time`) last.
+//! Reading order: `action` (what can be asked for), `controller` (the table), `runner`, then the controllers, each in a
+//! file of its name; the small nouns they share (`pod`, `ownership`, `condition`, `template`, `time`, ...) last.
 
 pub mod action;
+pub mod controller;
 pub mod runner;
 
 pub mod cron_job;

@@ -1,12 +1,14 @@
-//! Namespaces: a new one gets the ServiceAccount `default` and the ConfigMap `kube-root-ca.crt`; one that is being deleted
-//! is emptied, told how far that has come in its conditions, and finalized.
+//! Namespaces: a new one gets the ServiceAccount `default` and the ConfigMap `kube-root-ca.crt`; one that is being
+//! deleted is emptied, told how far that has come in its conditions, and finalized.
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::action::{Action, How, Outcome};
 use super::condition;
-use crate::cluster::Snapshot;
+use crate::cluster::{Change, ChangeKind, Snapshot};
 use crate::kind::Registry;
 use crate::object;
 
@@ -15,9 +17,9 @@ pub const SERVICE_ACCOUNTS: &str = "serviceaccounts";
 pub const CONFIG_MAPS: &str = "configmaps";
 
 const ROOT_CA: &str = "kube-root-ca.crt";
-const ROOT_CA_DESCRIPTION: &str = "Contains a CA bundle that can be used to verify the kube-apiserver when using internal \
-     endpoints such as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions \
-     of Kubernetes clusters.";
+const ROOT_CA_DESCRIPTION: &str = "Contains a CA bundle that can be used to verify the kube-apiserver when using \
+     internal endpoints such as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across \
+     distributions of Kubernetes clusters.";
 
 /// Furnishes every live namespace. `root_ca` is the certificate (PEM) that in-cluster clients verify the API with.
 pub fn furnish(snapshot: &Snapshot, root_ca: &str) -> Outcome {
@@ -48,6 +50,11 @@ pub fn furnish(snapshot: &Snapshot, root_ca: &str) -> Outcome {
     outcome
 }
 
+/// A namespace begins to go, or the last of something in one has gone.
+pub fn matters(change: &Change) -> bool {
+    change.kind == ChangeKind::Deleted || object::is_deleting(&change.object)
+}
+
 /// Empties and finalizes the namespaces that are being deleted.
 pub fn finalize(snapshot: &Snapshot, kinds: &Registry, now: Timestamp) -> Outcome {
     let mut outcome = Outcome::default();
@@ -62,7 +69,7 @@ pub fn finalize(snapshot: &Snapshot, kinds: &Registry, now: Timestamp) -> Outcom
 fn empty(snapshot: &Snapshot, namespace: &Value, kinds: &Registry, now: Timestamp, outcome: &mut Outcome) {
     let name = object::name(namespace);
     let mut remaining: Vec<(&str, usize)> = Vec::new();
-    let mut finalizers: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
+    let mut finalizers: BTreeMap<String, usize> = BTreeMap::new();
     let mut resources: Vec<&str> = snapshot.resources().collect();
     resources.sort_unstable();
     for resource in resources {
@@ -96,7 +103,7 @@ fn empty(snapshot: &Snapshot, namespace: &Value, kinds: &Registry, now: Timestam
 fn with_conditions(
     namespace: &Value,
     remaining: &[(&str, usize)],
-    finalizers: &std::collections::BTreeMap<String, usize>,
+    finalizers: &BTreeMap<String, usize>,
     now: Timestamp,
 ) -> Value {
     let mut conditions = condition::of(namespace);

@@ -39,7 +39,8 @@ impl<'a> Dependents<'a> {
         self.orphans.contains_key(object::namespace(owner))
     }
 
-    /// The objects that `owner` controls, those it adopts now among them. Adoptions and releases are asked for in `outcome`.
+    /// The objects that `owner` controls, those it adopts now among them. Adoptions and releases are asked for in
+    /// `outcome`.
     pub fn claim(&self, owner: &Value, outcome: &mut Outcome) -> Vec<&'a Object> {
         let selector = LabelSelector::from_value(&owner["spec"]["selector"]);
         let mut owned = Vec::new();

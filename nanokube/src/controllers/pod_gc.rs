@@ -1,4 +1,5 @@
-//! Pods that nobody else would remove: those on a node that is gone for 40 seconds, and unscheduled ones being deleted.
+//! Pods that nobody else would remove: those on a node that is gone for 40 seconds, and unscheduled ones being
+//! deleted.
 
 use std::collections::HashSet;
 

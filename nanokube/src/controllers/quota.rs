@@ -1,8 +1,7 @@
-//! Resource quotas: `status.used`, for people to see. What is refused is decided where objects are created, from the objects
-//! themselves; both count alike, through [`quota_share`].
+//! Resource quotas: `status.used`, for people to see. What is refused is decided where objects are created, from the
+//! objects themselves; both count alike, through [`quota_share`].
 
 use autoscaler::quantity::Quantity;
-use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::action::Outcome;
@@ -19,7 +18,7 @@ pub fn matters(change: &Change) -> bool {
     !matches!(object::str_at(&change.object, "/kind"), "Event" | "Lease")
 }
 
-pub fn reconcile(snapshot: &Snapshot, kinds: &Registry, _now: Timestamp) -> Outcome {
+pub fn reconcile(snapshot: &Snapshot, kinds: &Registry) -> Outcome {
     let mut outcome = Outcome::default();
     for quota in snapshot.list(QUOTAS).filter(|quota| !object::is_deleting(quota)) {
         let hard = object::map_at(quota, "/spec/hard").cloned().unwrap_or_default();

@@ -1,7 +1,7 @@
-//! ReplicaSets: keep as many active pods of one template as asked for. Mirrors upstream's ReplicaSet controller: adoption
-//! and release by selector, at most 500 pods created or deleted a look, and its order of deletion (the pod that matters
-//! least goes first). There are no "expectations" as upstream has them: they bridge the lag of a cache, and here the
-//! snapshot is the store itself.
+//! ReplicaSets: keep as many active pods of one template as asked for. Mirrors upstream's ReplicaSet controller:
+//! adoption and release by selector, at most 500 pods created or deleted a look, and its order of deletion (the pod
+//! that matters least goes first). There are no "expectations" as upstream has them: they bridge the lag of a cache,
+//! and here the snapshot is the store itself.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -135,8 +135,8 @@ fn failure_conditions(set: &Value, now: Timestamp, failures: &Failures) -> Vec<V
     conditions
 }
 
-/// Orders pods so that those to delete come first: unassigned, then Pending, then not ready, then of low deletion cost,
-/// then where most siblings share the node, then lately ready, then often restarted, then lately created.
+/// Orders pods so that those to delete come first: unassigned, then Pending, then not ready, then of low deletion
+/// cost, then where most siblings share the node, then lately ready, then often restarted, then lately created.
 pub fn rank_for_deletion(pods: &mut [&Object], now: Timestamp) {
     let mut per_node: HashMap<String, usize> = HashMap::new();
     for candidate in pods.iter() {

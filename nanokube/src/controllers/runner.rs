@@ -3,8 +3,8 @@
 //! It follows every kind, and looks with a controller only when a kind that it reads has changed or its `wake_at` has
 //! come; each look gets a fresh snapshot, let go before the first write. A write that fails is tried again by looking
 //! again, with a back-off of its own that doubles from 5 ms to a minute; conflicts and objects that came or went
-//! meanwhile are ordinary. Rounds are at least 2 ms apart and take at most a third of one core. Nothing changes, nothing
-//! runs.
+//! meanwhile are ordinary. Rounds are at least 2 ms apart and take at most a third of one core. Nothing changes,
+//! nothing runs.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,19 +14,14 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::action::{Action, Announce, Event, EventKind, How, Outcome};
-use super::endpoints::{self, Endpoints};
+use super::action::{Action, Announce, Event, EventKind, How};
+pub use super::controller::Config;
+use super::controller::{self, Controller, View};
 use super::event_recorder::EventRecorder;
 use super::failures::Failures;
-use super::pod_gc::{self, PodGc};
-use super::replica_set::{self, ReplicaSets};
+use super::namespace;
 use super::time::plus_s;
-use super::{
-    cron_job, daemon_set, deployment, disruption, events, garbage, job, namespace, node_taints, quota, scheduler,
-    stateful_set,
-};
-use crate::cluster::{Change, ChangeKind, Cluster, DeleteOptions, Part, Patch, Propagation, Snapshot, Watch, Writer};
-use crate::kind::Registry;
+use crate::cluster::{Cluster, DeleteOptions, Part, Patch, Propagation, Watch, Writer};
 use crate::object;
 use crate::status::ApiError;
 
@@ -35,43 +30,6 @@ const BACK_OFF_MS: i64 = 5;
 const BACK_OFF_MAX_MS: i64 = 60_000;
 /// Failing writes remembered; past it, those that are due again are forgotten.
 const BACK_OFFS_MAX: usize = 1_000;
-const CONTROLLER_MANAGER: &str = "kube-controller-manager";
-const SCHEDULER: &str = "kube-scheduler";
-
-/// What the controllers need to know about the instance.
-#[derive(Debug, Clone, Default)]
-pub struct Config {
-    /// The certificate (PEM) of the API's authority, for `kube-root-ca.crt`.
-    pub root_ca: String,
-    /// Names of controllers to leave out.
-    pub without: Vec<String>,
-}
-
-/// One controller as the runner sees it.
-struct Controller {
-    name: &'static str,
-    manager: &'static str,
-    inputs: Inputs,
-    look: Look,
-    is_dirty: bool,
-    wake_at: Option<Timestamp>,
-}
-
-type Look = Box<dyn FnMut(&View) -> Outcome + Send>;
-
-/// What a look is taken at.
-struct View<'a> {
-    snapshot: &'a Snapshot,
-    kinds: &'a Registry,
-    failures: &'a Failures,
-    now: Timestamp,
-}
-
-enum Inputs {
-    Kinds(&'static [&'static str]),
-    /// Every kind, but only changes that pass.
-    All(fn(&Change) -> bool),
-}
 
 /// How often and how long a controller has looked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -136,7 +94,7 @@ pub fn start(cluster: Cluster, config: Config) -> std::io::Result<Running> {
 
 impl Runner {
     pub fn new(cluster: Cluster, config: Config) -> Runner {
-        let mut controllers = table(&config);
+        let mut controllers = controller::table(&config);
         controllers.retain(|controller| !config.without.iter().any(|name| name == controller.name));
         Runner {
             cluster,
@@ -349,124 +307,6 @@ impl Runner {
         object::set(&mut draft, &["spec", "finalizers"], Value::Array(Vec::new()));
         self.cluster.update(namespace::NAMESPACES, "", namespace, draft, Part::Finalize, writer).map(drop)
     }
-}
-
-impl Controller {
-    fn of_kinds(name: &'static str, kinds: &'static [&'static str], look: Look) -> Controller {
-        let inputs = Inputs::Kinds(kinds);
-        Controller { name, manager: CONTROLLER_MANAGER, inputs, look, is_dirty: true, wake_at: None }
-    }
-
-    fn of_all(name: &'static str, passes: fn(&Change) -> bool, look: Look) -> Controller {
-        let inputs = Inputs::All(passes);
-        Controller { name, manager: CONTROLLER_MANAGER, inputs, look, is_dirty: true, wake_at: None }
-    }
-
-    /// Whether a change (None: the first sight of a kind) concerns this controller.
-    fn reads(&self, resource: &str, change: Option<&Change>) -> bool {
-        match &self.inputs {
-            Inputs::Kinds(kinds) => kinds.contains(&resource),
-            Inputs::All(passes) => change.is_none_or(passes),
-        }
-    }
-}
-
-/// The controllers in the order of a round: who makes work comes before who does it.
-fn table(config: &Config) -> Vec<Controller> {
-    let root_ca = config.root_ca.clone();
-    let mut pod_gc = PodGc::default();
-    let mut replica_sets = ReplicaSets::default();
-    let mut slices = Endpoints::default();
-    let mut scheduler = Controller::of_kinds(
-        "scheduler",
-        scheduler::INPUTS,
-        Box::new(|view| scheduler::reconcile(view.snapshot, view.now)),
-    );
-    scheduler.manager = SCHEDULER;
-    vec![
-        Controller::of_kinds(
-            "serviceaccount",
-            &[namespace::NAMESPACES, namespace::SERVICE_ACCOUNTS, namespace::CONFIG_MAPS],
-            Box::new(move |view| namespace::furnish(view.snapshot, &root_ca)),
-        ),
-        Controller::of_kinds(
-            "cronjob",
-            cron_job::INPUTS,
-            Box::new(|view| cron_job::reconcile(view.snapshot, view.now)),
-        ),
-        Controller::of_kinds("job", job::INPUTS, Box::new(|view| job::reconcile(view.snapshot, view.now))),
-        Controller::of_kinds(
-            "deployment",
-            deployment::INPUTS,
-            Box::new(|view| deployment::reconcile(view.snapshot, view.now)),
-        ),
-        Controller::of_kinds(
-            "replicaset",
-            replica_set::INPUTS,
-            Box::new(move |view| replica_sets.reconcile(view.snapshot, view.now, view.failures)),
-        ),
-        Controller::of_kinds(
-            "statefulset",
-            stateful_set::INPUTS,
-            Box::new(|view| stateful_set::reconcile(view.snapshot, view.now)),
-        ),
-        Controller::of_kinds(
-            "daemonset",
-            daemon_set::INPUTS,
-            Box::new(|view| daemon_set::reconcile(view.snapshot, view.now)),
-        ),
-        Controller::of_kinds(
-            "node-taints",
-            node_taints::INPUTS,
-            Box::new(|view| node_taints::reconcile(view.snapshot, view.now)),
-        ),
-        scheduler,
-        Controller::of_kinds(
-            "endpoints",
-            endpoints::INPUTS,
-            Box::new(move |view| slices.reconcile(view.snapshot, view.now)),
-        ),
-        Controller::of_kinds(
-            "disruption",
-            disruption::INPUTS,
-            Box::new(|view| disruption::reconcile(view.snapshot, view.now)),
-        ),
-        Controller::of_kinds("podgc", pod_gc::INPUTS, Box::new(move |view| pod_gc.reconcile(view.snapshot, view.now))),
-        Controller::of_all(
-            "resourcequota",
-            quota::matters,
-            Box::new(|view| quota::reconcile(view.snapshot, view.kinds, view.now)),
-        ),
-        Controller::of_all(
-            "garbagecollector",
-            matters_to_garbage,
-            Box::new(|view| garbage::reconcile(view.snapshot, view.kinds, view.now)),
-        ),
-        Controller::of_all(
-            "namespace",
-            matters_to_namespaces,
-            Box::new(|view| namespace::finalize(view.snapshot, view.kinds, view.now)),
-        ),
-        Controller::of_kinds("event-ttl", &[], Box::new(|view| events::reconcile(view.snapshot, view.now))),
-    ]
-}
-
-/// Ownership changes when an object goes, comes with owners, or has its owners or its deletion changed.
-fn matters_to_garbage(change: &Change) -> bool {
-    let owners = |object: &Value| object::array_at(object, "/metadata/ownerReferences").to_vec();
-    match change.kind {
-        ChangeKind::Deleted => object::str_at(&change.object, "/kind") != "Event",
-        ChangeKind::Added => !owners(&change.object).is_empty(),
-        ChangeKind::Modified => {
-            object::is_deleting(&change.object)
-                || change.previous.as_ref().is_some_and(|previous| owners(previous) != owners(&change.object))
-        }
-    }
-}
-
-/// A namespace begins to go, or the last of something in one has gone.
-fn matters_to_namespaces(change: &Change) -> bool {
-    change.kind == ChangeKind::Deleted || object::is_deleting(&change.object)
 }
 
 fn is_terminating(error: &ApiError) -> bool {

@@ -1,7 +1,7 @@
-//! The scheduler: binds pending pods to nodes by what they request against what a node can give, and by node selector,
-//! required node affinity, taints and `unschedulable`, and required pod (anti-)affinity. Preferences, topology spread and
-//! preemption are left out: on the one node there is they cannot change the answer. Words and order of the reasons in
-//! FailedScheduling are those of upstream's scheduler.
+//! The scheduler: binds pending pods to nodes by what they request against what a node can give, and by node
+//! selector, required node affinity, taints and `unschedulable`, and required pod (anti-)affinity. Preferences,
+//! topology spread and preemption are left out: on the one node there is they cannot change the answer. Words and
+//! order of the reasons in FailedScheduling are those of upstream's scheduler.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -150,7 +150,8 @@ fn why_not(nodes: usize, reasons: &BTreeMap<String, usize>) -> String {
         preemption.push(format!("{helpless} Preemption is not helpful for scheduling"));
     }
     format!(
-        "0/{nodes} nodes are available: {}. no new claims to deallocate, preemption: 0/{nodes} nodes are available: {}.",
+        "0/{nodes} nodes are available: {}. no new claims to deallocate, \
+         preemption: 0/{nodes} nodes are available: {}.",
         listed.join(", "),
         preemption.join(", "),
     )

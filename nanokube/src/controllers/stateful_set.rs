@@ -1,7 +1,7 @@
-//! StatefulSets: pods with a number, a name and claims that stay theirs. Ordered by default: pod n is created when all
-//! before it are available, the highest is removed first, and an update goes from the highest down to the partition.
-//! `Parallel` drops the waiting when creating and removing. Mirrors upstream's stateful pod control; claims are created
-//! from the templates and kept when pods or the set go.
+//! StatefulSets: pods with a number, a name and claims that stay theirs. Ordered by default: pod n is created when
+//! all before it are available, the highest is removed first, and an update goes from the highest down to the
+//! partition. `Parallel` drops the waiting when creating and removing. Mirrors upstream's stateful pod control;
+//! claims are created from the templates and kept when pods or the set go.
 
 #[cfg(test)]
 mod tests;

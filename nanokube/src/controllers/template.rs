@@ -1,5 +1,5 @@
-//! Pod templates: when two are the same, and the short hash that names a revision. Any stable hash serves clients; this
-//! one has upstream's form (FNV-1a of the template, its decimal digits spelt in letters that make no words).
+//! Pod templates: when two are the same, and the short hash that names a revision. Any stable hash serves clients;
+//! this one has upstream's form (FNV-1a of the template, its decimal digits spelt in letters that make no words).
 
 use serde_json::{Map, Value};
 

@@ -1,5 +1,5 @@
-//! Instants as controllers use them. Stored stamps are whole seconds, cut off and never rounded; several upstream rules
-//! (readiness against metric windows, deadlines) are only reproduced with stamps cut like this.
+//! Instants as controllers use them. Stored stamps are whole seconds, cut off and never rounded; several upstream
+//! rules (readiness against metric windows, deadlines) are only reproduced with stamps cut like this.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;

@@ -1,6 +1,7 @@
 //! Cron schedules: five fields (minute, hour, day of month, month, day of week), or a name such as `@daily`, or
-//! `@every 90s`. The grammar is that of the library upstream uses: lists, ranges, steps, names of months and days; a day
-//! must match both day fields if one of them is `*`, else either. A local time that a change of clocks skips is skipped.
+//! `@every 90s`. The grammar is that of the library upstream uses: lists, ranges, steps, names of months and days; a
+//! day must match both day fields if one of them is `*`, else either. A local time that a change of clocks skips is
+//! skipped.
 
 use jiff::civil::Time;
 use jiff::tz::TimeZone;

@@ -1,7 +1,7 @@
-//! Deployments: a rollout is a set of ReplicaSets, one per pod template, whose sizes this controller shifts from the old
-//! ones to the new one within `maxSurge` and `maxUnavailable`. Mirrors upstream's deployment controller: revisions by
-//! template equality (so an undo finds its old ReplicaSet again), proportional scaling in the middle of a rollout,
-//! Recreate, pause, progress deadline and revision history.
+//! Deployments: a rollout is a set of ReplicaSets, one per pod template, whose sizes this controller shifts from the
+//! old ones to the new one within `maxSurge` and `maxUnavailable`. Mirrors upstream's deployment controller:
+//! revisions by template equality (so an undo finds its old ReplicaSet again), proportional scaling in the middle of
+//! a rollout, Recreate, pause, progress deadline and revision history.
 //!
 //! `rollout` holds one Deployment with its ReplicaSets, `scale` moves sizes, `progress` words the status.
 
@@ -70,7 +70,8 @@ fn sync(snapshot: &Snapshot, deployment: &Object, owned: Vec<&Object>, now: Time
     rollout.write_rollout_status(outcome);
 }
 
-/// Rolling update: grow the new ReplicaSet while there is room, else shrink the old ones while enough pods are available.
+/// Rolling update: grow the new ReplicaSet while there is room, else shrink the old ones while enough pods are
+/// available.
 fn roll(snapshot: &Snapshot, rollout: &mut Rollout) {
     rollout.find_new(snapshot, true);
     if rollout.grow_new() || rollout.shrink_old() {

@@ -70,8 +70,8 @@ impl Rollout<'_> {
         changed
     }
 
-    /// The Deployment was scaled (or is paused): one active ReplicaSet takes the size; a finished rollout empties the old
-    /// ones; in the middle of a rolling update the change is spread in proportion to the present sizes.
+    /// The Deployment was scaled (or is paused): one active ReplicaSet takes the size; a finished rollout empties the
+    /// old ones; in the middle of a rolling update the change is spread in proportion to the present sizes.
     pub(super) fn resize(&mut self) {
         let active: Vec<usize> = (0..self.old.len()).filter(|at| self.old[*at].replicas > 0).collect();
         let new_is_active = self.new.as_ref().is_some_and(|new| new.replicas > 0);
@@ -108,7 +108,7 @@ impl Rollout<'_> {
         let to_add = allowed - total;
         let recorded = object::i64_at(self.deployment, "/status/replicas").unwrap_or(0);
 
-        // Indices: the old sets in order, then the new one. Largest first; on growth newer before older, else the reverse.
+        // Indices: the old sets in order, then the new one. Largest first; of equals, the newer if growing.
         let mut order: Vec<usize> =
             (0..self.old.len() + 1).filter(|at| self.set(*at).is_some_and(|set| set.replicas > 0)).collect();
         let age = |at: &usize| self.set(*at).map(|set| (created_at(&set.object), *at));

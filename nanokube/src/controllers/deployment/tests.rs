@@ -64,8 +64,8 @@ fn a_new_deployment_becomes_available_and_says_how() {
     let conditions = status.as_object_mut().unwrap().remove("conditions").unwrap();
     assert_eq!(
         status,
-        json!({ "observedGeneration": 1, "replicas": 3, "updatedReplicas": 3, "readyReplicas": 3, "availableReplicas": 3,
-                "terminatingReplicas": 0 })
+        json!({ "observedGeneration": 1, "replicas": 3, "updatedReplicas": 3, "readyReplicas": 3,
+                "availableReplicas": 3, "terminatingReplicas": 0 })
     );
     assert_eq!(conditions[0]["type"], "Available");
     assert_eq!(condition(&done, "Progressing"), ("True", "NewReplicaSetAvailable"));
@@ -240,9 +240,10 @@ fn a_template_whose_hash_is_taken_gets_another_name() {
     lab.settle();
     let taken = lab.list(REPLICA_SETS)[0].clone();
     let mut lab = Lab::new();
+    let selector = json!({ "matchLabels": { "app": "other" } });
     let foreign = json!({
         "metadata": { "name": object::name(&taken), "labels": { "app": "other" } },
-        "spec": { "replicas": 0, "selector": { "matchLabels": { "app": "other" } }, "template": template("other", "x") },
+        "spec": { "replicas": 0, "selector": selector, "template": template("other", "x") },
     });
     lab.create(REPLICA_SETS, foreign);
     lab.create(DEPLOYMENTS, deployment(1));
@@ -302,7 +303,9 @@ mod convergence {
             for step in steps {
                 match step {
                     Step::Image(version) => drop(lab.patch(DEPLOYMENTS, "web", image(&format!("image:{version}")))),
-                    Step::Replicas(replicas) => drop(lab.patch(DEPLOYMENTS, "web", json!({ "spec": { "replicas": replicas } }))),
+                    Step::Replicas(replicas) => {
+                        lab.patch(DEPLOYMENTS, "web", json!({ "spec": { "replicas": replicas } }));
+                    }
                     Step::Pause(paused) => drop(lab.patch(DEPLOYMENTS, "web", json!({ "spec": { "paused": paused } }))),
                     Step::KillPod => {
                         if let Some(victim) = lab.active_pods().first() {

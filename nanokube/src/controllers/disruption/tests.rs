@@ -53,12 +53,12 @@ fn a_granted_eviction_counts_until_the_pod_is_deleted_or_two_minutes_have_passed
 #[test]
 fn a_share_of_pods_that_nothing_controls_cannot_be_told() {
     let mut lab = Lab::new();
-    let pod = json!({ "metadata": { "name": "p", "labels": { "app": "web" },
-        "ownerReferences": [{ "apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "u", "controller": true }] }, "spec": {} });
+    let owner = json!({ "apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "u", "controller": true });
+    let metadata =
+        json!({ "name": "p", "namespace": "default", "labels": { "app": "web" }, "ownerReferences": [owner] });
+    let pod = json!({ "metadata": metadata, "spec": {} });
     let budget = json!({ "metadata": { "name": "b", "namespace": "default" },
         "spec": { "maxUnavailable": 1, "selector": { "matchLabels": { "app": "web" } } } });
-    let mut pod = pod;
-    pod["metadata"]["namespace"] = json!("default");
     let snapshot = Snapshot::of([(PODS, pod), (BUDGETS, budget)]);
     let outcome = reconcile(&snapshot, lab.now());
     let [super::super::action::Action::Update { object, .. }] = outcome.actions.as_slice() else { panic!() };

@@ -8,7 +8,11 @@ use crate::controllers::lab::{Lab, deployment};
 fn service(changes: Value) -> Value {
     let mut service = json!({
         "metadata": { "name": "web", "labels": { "team": "a" } },
-        "spec": { "clusterIP": "127.16.128.9", "selector": { "app": "web" }, "ports": [{ "port": 80, "targetPort": 8080, "protocol": "TCP" }] },
+        "spec": {
+            "clusterIP": "127.16.128.9",
+            "selector": { "app": "web" },
+            "ports": [{ "port": 80, "targetPort": 8080, "protocol": "TCP" }],
+        },
     });
     for (field, value) in changes.as_object().unwrap() {
         service["spec"][field] = value.clone();

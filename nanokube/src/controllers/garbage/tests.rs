@@ -61,7 +61,9 @@ fn an_object_lives_while_one_of_its_owners_does() {
     let owners: Vec<_> = ["one", "two"]
         .map(|name| lab.create("configmaps", json!({ "metadata": { "name": name } })))
         .iter()
-        .map(|owner| json!({ "apiVersion": "v1", "kind": "ConfigMap", "name": object::name(owner), "uid": object::uid(owner) }))
+        .map(|owner| {
+            json!({ "apiVersion": "v1", "kind": "ConfigMap", "name": object::name(owner), "uid": object::uid(owner) })
+        })
         .collect();
     lab.create("secrets", json!({ "metadata": { "name": "s", "ownerReferences": owners } }));
     lab.settle();

@@ -1,10 +1,11 @@
 //! The HorizontalPodAutoscaler controller: the host of the decision in the crate `autoscaler`. It gathers what a pass
 //! needs to know, keeps the time and the memory between passes, and carries out what was decided.
 //!
-//! It differs from its siblings in that it remembers, keeps its own time (`queue`) and never looks early, and in that it
-//! sees a cluster only through [`World`]: the one it lives in (`local`), or another.
+//! It differs from its siblings in that it remembers, keeps its own time (`queue`) and never looks early, and in that
+//! it sees a cluster only through [`World`]: the one it lives in (`local`), or another.
 //!
-//! Reading order: `queue` (when), `world` (what it needs of a cluster), `observe` (JSON to the decision's types), `pass`.
+//! Reading order: `queue` (when), `world` (what it needs of a cluster), `observe` (JSON to the decision's types),
+//! `pass`.
 
 pub mod local;
 pub mod observe;

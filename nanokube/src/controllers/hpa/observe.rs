@@ -1,5 +1,5 @@
-//! From the API's JSON to what the decision observes: pods, samples, and the answers of the metrics APIs. A stamp is read
-//! as it is stored, in whole seconds; the decision relies on that.
+//! From the API's JSON to what the decision observes: pods, samples, and the answers of the metrics APIs. A stamp is
+//! read as it is stored, in whole seconds; the decision relies on that.
 
 use std::sync::Arc;
 

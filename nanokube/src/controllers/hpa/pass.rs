@@ -25,16 +25,26 @@ pub struct Hpas<W: World> {
     queue: Queue,
     registry: Registry,
     histories: BTreeMap<Key, History>,
+    /// The last error of each HPA, so that one that persists is logged once.
+    errors: BTreeMap<Key, String>,
 }
 
 impl<W: World> Hpas<W> {
     pub fn new(world: W, flags: &Flags) -> Hpas<W> {
         let period = SignedDuration::try_from(flags.sync_period).unwrap_or(SignedDuration::MAX);
         let queue = Queue::new(period, world.now());
-        Hpas { config: flags.config(), queue, registry: Registry::default(), histories: BTreeMap::new(), world }
+        Hpas {
+            config: flags.config(),
+            queue,
+            registry: Registry::default(),
+            histories: BTreeMap::new(),
+            errors: BTreeMap::new(),
+            world,
+        }
     }
 
-    /// Takes note of new and gone HPAs and gives those their pass whose time has come. Returns when the next one is due.
+    /// Takes note of new and gone HPAs and gives those their pass whose time has come. Returns when the next one is
+    /// due.
     pub fn round(&mut self) -> Option<Timestamp> {
         match self.world.hpas() {
             Ok(present) => self.note(&present),
@@ -47,6 +57,7 @@ impl<W: World> Hpas<W> {
                 self.queue.finish(key, began, self.world.now());
             } else {
                 self.histories.remove(&key);
+                self.errors.remove(&key);
             }
         }
     }
@@ -60,12 +71,11 @@ impl<W: World> Hpas<W> {
 
     /// One pass; false if the HPA is gone.
     fn pass(&mut self, key: &Key, now: Timestamp) -> bool {
-        let (namespace, name) = (key.0.as_str(), key.1.as_str());
-        let stored = match self.world.hpa(namespace, name) {
+        let stored = match self.world.hpa(&key.0, &key.1) {
             Ok(Some(stored)) => stored,
             Ok(None) => return false,
             Err(error) => {
-                eprintln!("hpa: {namespace}/{name}: {error}");
+                self.log(key, Some(error));
                 return true;
             }
         };
@@ -75,13 +85,22 @@ impl<W: World> Hpas<W> {
                     self.record(&stored, event);
                 }
                 self.histories.insert(key.clone(), outcome.history);
-                if let Some(error) = outcome.error {
-                    eprintln!("hpa: {namespace}/{name}: {error}");
-                }
+                self.log(key, outcome.error);
             }
-            Err(error) => eprintln!("hpa: {namespace}/{name} cannot be read: {error}"),
+            Err(error) => self.log(key, Some(format!("the autoscaler cannot be read: {error}"))),
         }
         true
+    }
+
+    fn log(&mut self, key: &Key, error: Option<String>) {
+        let Some(error) = error else {
+            self.errors.remove(key);
+            return;
+        };
+        if self.errors.get(key) != Some(&error) {
+            eprintln!("hpa: {}/{}: {error}", key.0, key.1);
+            self.errors.insert(key.clone(), error);
+        }
     }
 
     fn run(&mut self, stored: &Object, now: Timestamp) -> Result<Outcome, json::DecodeError> {

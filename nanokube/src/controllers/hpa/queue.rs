@@ -1,7 +1,8 @@
-//! When each HPA gets its next pass. Upstream puts a key back with a fixed delay of one sync period, whatever the reason,
-//! and a key that waits already keeps its time. So the first pass comes one period after the HPA was seen, edits bring
-//! none forward, every HPA has its own phase, and the period of short passes is the sync period plus their duration.
-//! A pass that outlasts the period was put back meanwhile by the periodic resync, and follows itself without a pause.
+//! When each HPA gets its next pass. Upstream puts a key back with a fixed delay of one sync period, whatever the
+//! reason, and a key that waits already keeps its time. So the first pass comes one period after the HPA was seen,
+//! edits bring none forward, every HPA has its own phase, and the period of short passes is the sync period plus
+//! their duration. A pass that outlasts the period was put back meanwhile by the periodic resync, and follows itself
+//! without a pause.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +26,8 @@ impl Queue {
         Queue { period, started, due: BTreeMap::new(), known: BTreeSet::new() }
     }
 
-    /// Takes note of the HPAs there are. Returns those that are new and those that are gone; what is gone keeps its turn.
+    /// Takes note of the HPAs there are. Returns those that are new and those that are gone; what is gone keeps its
+    /// turn.
     pub fn see(&mut self, present: impl IntoIterator<Item = Key>, now: Timestamp) -> (Vec<Key>, Vec<Key>) {
         let present: BTreeSet<Key> = present.into_iter().collect();
         let new: Vec<Key> = present.difference(&self.known).cloned().collect();

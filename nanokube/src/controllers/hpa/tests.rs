@@ -69,7 +69,8 @@ impl Scaling {
 
     fn create(&mut self, name: &str, changes: Value) {
         let target = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": "web" });
-        let cpu = json!({ "type": "Resource", "resource": { "name": "cpu", "target": { "type": "Utilization", "averageUtilization": 50 } } });
+        let half = json!({ "type": "Utilization", "averageUtilization": 50 });
+        let cpu = json!({ "type": "Resource", "resource": { "name": "cpu", "target": half } });
         let mut spec = json!({ "scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 10, "metrics": [cpu] });
         for (field, value) in changes.as_object().unwrap() {
             spec[field] = value.clone();
@@ -166,13 +167,21 @@ fn without_samples_the_reasons_are_upstreams() {
     assert_eq!(
         scaling.condition("ScalingActive"),
         format!(
-            "False FailedGetResourceMetric the HPA was unable to compute the replica count: failed to get cpu utilization: {unable}"
+            "False FailedGetResourceMetric the HPA was unable to compute the replica count: \
+             failed to get cpu utilization: {unable}"
         )
     );
-    assert_eq!(scaling.events(), [
-        format!("FailedGetResourceMetric failed to get cpu utilization: {unable}"),
-        format!("FailedComputeMetricsReplicas invalid metrics (1 invalid out of 1), first error is: failed to get cpu resource metric value: failed to get cpu utilization: {unable}"),
-    ].map(String::from));
+    assert_eq!(
+        scaling.events(),
+        [
+            format!("FailedGetResourceMetric failed to get cpu utilization: {unable}"),
+            format!(
+                "FailedComputeMetricsReplicas invalid metrics (1 invalid out of 1), first error is: \
+                 failed to get cpu resource metric value: failed to get cpu utilization: {unable}"
+            ),
+        ]
+        .map(String::from)
+    );
     let hpa = scaling.lab.get(HPAS, "web");
     assert_eq!(hpa["status"]["currentMetrics"], json!([{ "type": "" }]));
     assert_eq!(
@@ -206,12 +215,14 @@ fn targets_that_are_not_there_or_cannot_be_scaled_are_named() {
 
 #[test]
 fn metrics_of_an_api_that_is_not_registered_say_so() {
-    let pods = json!([{ "type": "Pods", "pods": { "metric": { "name": "rps" }, "target": { "type": "AverageValue", "averageValue": "1" } } }]);
+    let target = json!({ "type": "AverageValue", "averageValue": "1" });
+    let pods = json!([{ "type": "Pods", "pods": { "metric": { "name": "rps" }, "target": target } }]);
     let mut scaling = Scaling::with(json!({ "metrics": pods }));
     scaling.run(16);
     assert_eq!(
         scaling.events()[0],
-        "FailedGetPodsMetric unable to get metric rps: unable to fetch metrics from custom metrics API: no custom metrics API (custom.metrics.k8s.io) registered"
+        "FailedGetPodsMetric unable to get metric rps: unable to fetch metrics from custom metrics API: \
+         no custom metrics API (custom.metrics.k8s.io) registered"
     );
 }
 

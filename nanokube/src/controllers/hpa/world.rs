@@ -1,5 +1,5 @@
-//! What the HPA controller needs of a cluster. A trait, because there are two: the cluster it runs in, and any other that
-//! a kubeconfig names. Errors are texts as upstream's clients word them; they end up in events and conditions.
+//! What the HPA controller needs of a cluster. A trait, because there are two: the cluster it runs in, and any other
+//! that a kubeconfig names. Errors are texts as upstream's clients word them; they end up in events and conditions.
 
 use autoscaler::pass::ScaleError;
 use autoscaler::spec::ObjectRef;

@@ -1,5 +1,5 @@
-//! The count of a Job's pods. A pod that has ended is first written down by uid (`uncountedTerminatedPods`), then let go of,
-//! then added to the totals; whatever is interrupted between these steps, it is counted once.
+//! The count of a Job's pods. A pod that has ended is first written down by uid (`uncountedTerminatedPods`), then let
+//! go of, then added to the totals; whatever is interrupted between these steps, it is counted once.
 
 use std::collections::{BTreeSet, HashSet};
 

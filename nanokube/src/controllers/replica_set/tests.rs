@@ -6,9 +6,10 @@ use crate::cluster::DeleteOptions;
 use crate::controllers::lab::{Fate, Lab, template};
 
 fn set(replicas: i64) -> Value {
+    let selector = json!({ "matchLabels": { "app": "web" } });
     json!({
         "metadata": { "name": "rs" },
-        "spec": { "replicas": replicas, "selector": { "matchLabels": { "app": "web" } }, "template": template("web", "i") },
+        "spec": { "replicas": replicas, "selector": selector, "template": template("web", "i") },
     })
 }
 

@@ -47,7 +47,8 @@ fn what_does_not_fit_waits_and_is_bound_when_there_is_room() {
     check_unschedulable(
         &mut lab,
         pod_asking("second", "3"),
-        "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are available: 1 No \
+        "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, \
+         preemption: 0/1 nodes are available: 1 No \
          preemption victims found for incoming pod.",
     );
     lab.run(2, |_| {});
