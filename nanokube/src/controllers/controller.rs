@@ -1,5 +1,5 @@
-//! The controllers as values: a name, what is a reason to look, and the function that does. Adding a controller is adding
-//! an entry to the table.
+//! The controllers as values: a name, what is a reason to look, and the function that does. Adding a controller is
+//! adding an entry to the table.
 
 use jiff::Timestamp;
 
