@@ -47,7 +47,7 @@ pub fn normalize(name: &str) -> Result<String, ImageError> {
 }
 
 /// `sha256:` followed by 64 lower-case hexadecimal digits.
-pub fn is_digest(text: &str) -> bool {
+pub(super) fn is_digest(text: &str) -> bool {
     text.strip_prefix("sha256:")
         .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)))
 }

@@ -1,5 +1,6 @@
 //! The life of one container: image, start, probes, end, and starting again after a while that doubles.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,9 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(300);
 const BACK_OFF_RESET: Duration = Duration::from_secs(600);
 /// How long a missing image is looked for in silence; `nanokube image load` may bring it at any time.
 const IMAGE_RETRY: Duration = Duration::from_millis(500);
+/// The longest termination message, and the part of the log that may stand in for one, as on a real node.
+const TERMINATION_MESSAGE_BYTES: usize = 4096;
+const LOG_TAIL_BYTES: u64 = 2048;
 /// How long a killed container may take to be gone.
 const KILL_PATIENCE: Duration = Duration::from_secs(15);
 
@@ -70,6 +74,10 @@ pub(super) async fn run(pod: Arc<PodContext>, spec: Value, role: Role, stops: St
 
 impl Container {
     async fn run(mut self) -> bool {
+        // It ended for good under an earlier daemon.
+        if let Some(exit_code) = self.pod.states().0.get(&self.name).and_then(|state| state.ended()).map(|it| it.exit_code) {
+            return exit_code == 0;
+        }
         let mut back_off = None;
         loop {
             let Some(image) = self.image().await else { return false };
@@ -134,7 +142,7 @@ impl Container {
     /// Waits in CrashLoopBackOff; false when the pod is to end.
     async fn wait(&mut self, pause: Duration) -> bool {
         let subject = format!("failed container={} pod={}", self.name, self.pod.title());
-        self.waiting("CrashLoopBackOff", format!("back-off {}s restarting {subject}", pause.as_secs()));
+        self.waiting("CrashLoopBackOff", format!("back-off {} restarting {subject}", go_duration(pause)));
         let message = format!("Back-off restarting failed container {} in pod {}", self.name, self.pod.title());
         self.pod.event(Some(&self.name), Warning, "BackOff", message);
         tokio::select! {
@@ -145,7 +153,7 @@ impl Container {
 
     /// The image, once it is there; None when the pod is to end first.
     async fn image(&mut self) -> Option<Image> {
-        let mut told = false;
+        let mut looks = 0;
         loop {
             match self.find_image() {
                 Ok(image) => {
@@ -157,18 +165,38 @@ impl Container {
                     return Some(image);
                 }
                 Err((reason, message)) => {
-                    if !told {
-                        self.pod.event(Some(&self.name), Warning, "Failed", message.clone());
-                        self.pod.event(Some(&self.name), Warning, "Failed", format!("Error: {reason}"));
-                        self.waiting(reason, message);
-                        told = true;
-                    }
+                    looks += 1;
+                    self.tell_of_image(looks, reason, message);
                 }
             }
             tokio::select! {
                 _ = self.stops.wait_for(Option::is_some) => return None,
                 () = tokio::time::sleep(IMAGE_RETRY) => {}
             }
+        }
+    }
+
+    /// The first look tells what is wrong, the second that it is tried again; later ones are silent.
+    fn tell_of_image(&self, looks: u32, reason: &'static str, message: String) {
+        let reference = object::str_at(&self.spec, "/image");
+        let container = Some(self.name.as_str());
+        match looks {
+            1 => {
+                if reason == "ErrImagePull" {
+                    self.pod.event(container, Normal, "Pulling", format!("Pulling image \"{reference}\""));
+                }
+                let told = if reason == "ErrImageNeverPull" { reason } else { "Failed" };
+                self.pod.event(container, Warning, told, message.clone());
+                self.pod.event(container, Warning, "Failed", format!("Error: {reason}"));
+                self.waiting(reason, message);
+            }
+            2 if reason == "ErrImagePull" => {
+                let words = format!("Back-off pulling image \"{reference}\"");
+                self.pod.event(container, Normal, "BackOff", words.clone());
+                self.pod.event(container, Warning, "Failed", "Error: ImagePullBackOff");
+                self.waiting("ImagePullBackOff", format!("{words}: ErrImagePull: {message}"));
+            }
+            _ => {}
         }
     }
 
@@ -232,10 +260,12 @@ impl Container {
         self.pod.event(Some(&self.name), Normal, "Started", "Container started");
         let (exit, cause) = self.watch(&session).await;
         drop(session);
+        let out_of_memory = prepared.cgroup.as_ref().is_some_and(|cgroup| cgroup.oom_kills() > 0);
         if let Some(cgroup) = prepared.cgroup {
             let _ = tokio::task::spawn_blocking(move || cgroup.remove()).await; // removed at the next start otherwise
         }
-        let ended = self.ended(exit, &container_id, since);
+        let out_of_memory = exit.out_of_memory || out_of_memory;
+        let ended = self.ended(Exit { out_of_memory, ..exit }, &container_id, since, &prepared.termination_log);
         let exit_code = ended.exit_code;
         self.set(|state| {
             state.phase = Phase::Terminated(ended);
@@ -367,10 +397,22 @@ impl Container {
         128
     }
 
-    fn ended(&self, exit: Exit, container_id: &str, started_at: jiff::Timestamp) -> Ended {
+    /// What the program left in its termination log, or the end of its log where that is wanted.
+    fn last_words(&self, termination_log: &Path, exit_code: i32) -> String {
+        let mut words = std::fs::read(termination_log).unwrap_or_default();
+        let policy = object::str_at(&self.spec, "/terminationMessagePolicy");
+        if words.is_empty() && policy == "FallbackToLogsOnError" && exit_code != 0 {
+            words = log_tail(&launch::log_path(&self.pod, &self.name)).unwrap_or_default();
+        }
+        words.truncate(TERMINATION_MESSAGE_BYTES);
+        String::from_utf8_lossy(&words).into_owned()
+    }
+
+    fn ended(&self, exit: Exit, container_id: &str, started_at: jiff::Timestamp, termination_log: &Path) -> Ended {
         let exit_code = exit.status.exit_code();
         let reason = match (exit.out_of_memory, exit_code) {
-            (true, _) => "OOMKilled",
+            (true, 1..) => "OOMKilled",
+            (true, _) => "Completed",
             (false, 0) => "Completed",
             (false, _) => "Error",
         };
@@ -378,12 +420,31 @@ impl Container {
             exit_code,
             signal: None,
             reason: reason.to_owned(),
-            message: String::new(),
+            message: self.last_words(termination_log, exit_code),
             started_at,
             finished_at: self.pod.kubelet.cluster.now(),
             container_id: container_id.to_owned(),
         }
     }
+}
+
+/// As Go prints it: `10s`, `1m20s`, `5m0s`.
+fn go_duration(pause: Duration) -> String {
+    let (minutes, seconds) = (pause.as_secs() / 60, pause.as_secs() % 60);
+    if minutes > 0 { format!("{minutes}m{seconds}s") } else { format!("{seconds}s") }
+}
+
+/// The last lines of a log, without their stamps.
+fn log_tail(log: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::{Read, Seek, SeekFrom};
+    let mut file = std::fs::File::open(log)?;
+    let size = file.metadata()?.len();
+    file.seek(SeekFrom::Start(size.saturating_sub(LOG_TAIL_BYTES)))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    let cut_off = usize::from(size > LOG_TAIL_BYTES);
+    let lines = bytes.split_inclusive(|byte| *byte == b'\n').skip(cut_off);
+    Ok(lines.flat_map(|line| line.splitn(4, |byte| *byte == b' ').nth(3).unwrap_or_default().to_vec()).collect())
 }
 
 /// 64 hexadecimal digits, as runtimes name containers.

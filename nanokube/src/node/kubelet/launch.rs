@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::environment::{self, Surroundings};
 use super::pod::PodContext;
+use super::state::Role;
 use super::volumes;
 use crate::image::{Image, RunConfig, host_architecture};
 use crate::node::Limits;
@@ -25,11 +26,58 @@ const SHM_SIZE_BYTES: u64 = 64 << 20;
 /// The capabilities that container runtimes leave a container, as a bit mask.
 const CAPABILITIES_DEFAULT: u64 = 0xa80425fb;
 
+/// By number, as the kernel counts them.
+const CAPABILITY_NAMES: [&str; 41] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+];
+
 /// What to run, its control group, and what could not be done as it was asked.
 pub(super) struct Prepared {
     pub(super) launch: Launch,
     pub(super) cgroup: Option<Arc<Cgroup>>,
     pub(super) notes: Vec<String>,
+    /// Where the program leaves its last words.
+    pub(super) termination_log: PathBuf,
 }
 
 /// Err is the reason why the container cannot be made (CreateContainerConfigError).
@@ -42,8 +90,9 @@ pub(super) fn prepare(pod: &PodContext, spec: &Value, image: &Image, attempt: u3
     let limits = limits(spec);
     let in_groups = cgroup.is_some();
     let memory_limited = cgroup.as_ref().is_some_and(|cgroup| cgroup.has_memory());
+    let termination_log = termination_log(pod, name)?;
     let launch = Launch {
-        root: root(pod, &object, spec, image, attempt)?,
+        root: root(pod, &object, spec, image, (attempt, &termination_log))?,
         hostname: hostname(&object),
         cgroup_procs: cgroup.as_ref().map(|it| it.procs_files()).unwrap_or_default(),
         cgroup_dirs: cgroup.as_ref().map(|it| it.dirs()).unwrap_or_default(),
@@ -54,7 +103,7 @@ pub(super) fn prepare(pod: &PodContext, spec: &Value, image: &Image, attempt: u3
         tty: object::bool_at(spec, "/tty"),
         command,
     };
-    Ok(Prepared { launch, cgroup, notes })
+    Ok(Prepared { launch, cgroup, notes, termination_log })
 }
 
 pub(super) fn log_path(pod: &PodContext, container: &str) -> PathBuf {
@@ -168,8 +217,21 @@ fn capabilities(spec: &Value) -> u64 {
     if spec.pointer("/securityContext/privileged") == Some(&Value::Bool(true)) {
         return u64::MAX;
     }
-    let dropped = object::array_at(spec, "/securityContext/capabilities/drop");
-    if dropped.iter().any(|it| it == "ALL") { 0 } else { CAPABILITIES_DEFAULT }
+    let mask = |list: &str| {
+        let names = object::array_at(spec, list).iter().filter_map(Value::as_str);
+        names.map(capability_bits).fold(0, |all, bits| all | bits)
+    };
+    let (added, dropped) = (mask("/securityContext/capabilities/add"), mask("/securityContext/capabilities/drop"));
+    CAPABILITIES_DEFAULT & !dropped | added
+}
+
+/// A name without its prefix as a bit of the mask, `ALL` as every bit; what no kernel knows is nothing.
+fn capability_bits(name: &str) -> u64 {
+    let name = name.trim_start_matches("CAP_");
+    if name == "ALL" {
+        return u64::MAX;
+    }
+    CAPABILITY_NAMES.iter().position(|known| *known == name).map_or(0, |number| 1 << number)
 }
 
 fn milli(spec: &Value, pointer: &str) -> Option<u64> {
@@ -191,7 +253,23 @@ fn cgroup(pod: &PodContext, spec: &Value, name: &str) -> Result<Option<Arc<Cgrou
     made.map(|it| Some(Arc::new(it))).map_err(|error| format!("cannot make the control group: {error}"))
 }
 
-fn root(pod: &PodContext, object: &Value, spec: &Value, image: &Image, attempt: u32) -> Result<Root, String> {
+/// An empty file that any user may write.
+fn termination_log(pod: &PodContext, container: &str) -> Result<PathBuf, String> {
+    let path = pod.dir.join(format!("{container}.termination"));
+    let made = fs::write(&path, b"").and_then(|()| {
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666))
+    });
+    made.map_err(|error| format!("cannot create {}: {error}", path.display()))?;
+    Ok(path)
+}
+
+fn root(
+    pod: &PodContext,
+    object: &Value,
+    spec: &Value,
+    image: &Image,
+    (attempt, termination_log): (u32, &std::path::Path),
+) -> Result<Root, String> {
     let mounts = mounts(pod, object, spec)?;
     let Isolation::Namespaces { user_namespace, overlay } = pod.kubelet.isolation else {
         if let Some(mount) = mounts.first() {
@@ -203,12 +281,20 @@ fn root(pod: &PodContext, object: &Value, spec: &Value, image: &Image, attempt: 
     let name = object::str_at(spec, "/name");
     let scratch = pod.dir.join("containers").join(format!("{name}-{attempt}"));
     fs::create_dir_all(&scratch).map_err(|error| format!("cannot create {}: {error}", scratch.display()))?;
-    let mut all = vec![hosts_file(pod, object)?];
+    let mut all = vec![hosts_file(pod, object)?, hostname_file(pod, object)?];
     let resolver = PathBuf::from("/etc/resolv.conf");
     if resolver.exists() {
         all.push(Mount { source: resolver, target: "/etc/resolv.conf".to_owned(), read_only: true });
     }
     all.extend(mounts);
+    let target = match object::str_at(spec, "/terminationMessagePath") {
+        "" => "/dev/termination-log",
+        given => given,
+    };
+    all.push(Mount { source: termination_log.to_owned(), target: target.to_owned(), read_only: false });
+    // These would end a path in the options of an overlay.
+    let is_plain = |path: &std::path::Path| !path.to_string_lossy().contains([',', ':', '\\']);
+    let overlay = overlay && is_plain(&image.rootfs) && is_plain(&scratch);
     Ok(Root::Image(ImageRoot {
         rootfs: image.rootfs.clone(),
         scratch,
@@ -241,8 +327,32 @@ fn mounts(pod: &PodContext, object: &Value, spec: &Value) -> Result<Vec<Mount>, 
     Ok(mounts)
 }
 
-/// `/etc/hosts` with the pod itself and, as there is no name server here, every Service under its names.
+/// Whether a container that ended with this code does not start again.
+pub(super) fn is_final(role: Role, policy: &str, exit_code: i32) -> bool {
+    match (role, policy) {
+        (Role::Sidecar, _) => false,
+        (Role::Init, "Never") => true,
+        (Role::Init, _) => exit_code == 0,
+        (Role::Main, "Never") => true,
+        (Role::Main, "OnFailure") => exit_code == 0,
+        (Role::Main, _) => false,
+    }
+}
+
+fn hostname_file(pod: &PodContext, object: &Value) -> Result<Mount, String> {
+    let source = pod.dir.join("etc-hostname");
+    let written = fs::write(&source, format!("{}\n", hostname(object)));
+    written.map_err(|error| format!("cannot write {}: {error}", source.display()))?;
+    Ok(Mount { source, target: "/etc/hostname".to_owned(), read_only: false })
+}
+
 fn hosts_file(pod: &PodContext, object: &Value) -> Result<Mount, String> {
+    let source = write_hosts(pod, object)?;
+    Ok(Mount { source, target: "/etc/hosts".to_owned(), read_only: false })
+}
+
+/// `/etc/hosts` with the pod itself and, as there is no name server here, every Service under its names.
+pub(super) fn write_hosts(pod: &PodContext, object: &Value) -> Result<PathBuf, String> {
     let mut text = format!("127.0.0.1\tlocalhost\n::1\tlocalhost\n{}\t{}\n", pod.address, hostname(object));
     for service in pod.kubelet.cluster.list("services", None).items {
         let (ip, name) = (object::str_at(&service, "/spec/clusterIP"), object::name(&service));
@@ -259,8 +369,12 @@ fn hosts_file(pod: &PodContext, object: &Value) -> Result<Mount, String> {
         text.push_str(&format!("{}\t{}\n", object::str_at(alias, "/ip"), names.join(" ")));
     }
     let source = pod.dir.join("etc-hosts");
+    if fs::read_to_string(&source).is_ok_and(|current| current == text) {
+        return Ok(source);
+    }
+    // In place: containers have this very file mounted.
     fs::write(&source, text).map_err(|error| format!("cannot write {}: {error}", source.display()))?;
-    Ok(Mount { source, target: "/etc/hosts".to_owned(), read_only: false })
+    Ok(source)
 }
 
 /// Why an image of another processor cannot run here, if it is one.

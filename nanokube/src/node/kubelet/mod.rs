@@ -4,6 +4,7 @@
 //! Pods that the store remembers from an earlier daemon start again: their processes died with it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -26,6 +27,7 @@ use crate::object::{self, Object, ObjectReference};
 mod container;
 mod environment;
 mod launch;
+mod lost;
 mod pod;
 mod probe;
 mod state;
@@ -55,6 +57,8 @@ pub struct Kubelet {
     workers: Mutex<HashMap<String, Worker>>,
     addresses: Mutex<BTreeSet<Ipv4Addr>>,
     events: Mutex<EventRecorder>,
+    /// Set when the daemon ends: nothing is started any more.
+    stopping: AtomicBool,
 }
 
 struct Worker {
@@ -90,6 +94,7 @@ impl Kubelet {
             workers: Mutex::default(),
             addresses: Mutex::default(),
             events: Mutex::default(),
+            stopping: AtomicBool::new(false),
         });
         kubelet.remember_addresses();
         kubelet.remove_old_directories();
@@ -168,7 +173,7 @@ impl Kubelet {
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner).extend(had);
     }
 
-    /// Directories of pods that are gone; those of pods that start again are emptied when they do.
+    /// Directories of pods that are gone; those of the others keep their logs.
     fn remove_old_directories(&self) {
         let pods = self.cluster.list(PODS, None).items;
         let known: BTreeSet<&str> = pods.iter().map(|pod| object::uid(pod)).collect();
@@ -181,6 +186,7 @@ impl Kubelet {
     }
 
     pub(super) async fn shutdown(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
         let mut tasks = Vec::new();
         for (_, worker) in self.workers().drain() {
             let _ = worker.wish.send(Wish::Shutdown); // a worker that has ended wants no wish
@@ -211,6 +217,9 @@ async fn follow(kubelet: Arc<Kubelet>) {
     let mut changes = kubelet.cluster.subscribe();
     loop {
         changes.mark_unchanged();
+        if kubelet.stopping.load(Ordering::SeqCst) {
+            return;
+        }
         look(&kubelet);
         if changes.changed().await.is_err() {
             return;
@@ -224,6 +233,10 @@ fn look(kubelet: &Arc<Kubelet>) {
     let pods: BTreeMap<&str, &Object> =
         snapshot.list(PODS).filter(|pod| is_mine(pod)).map(|pod| (object::uid(pod), pod)).collect();
     let mut workers = kubelet.workers();
+    // Asked under the lock: a shutdown that has drained the workers is seen here.
+    if kubelet.stopping.load(Ordering::SeqCst) {
+        return;
+    }
     workers.retain(|uid, worker| {
         match pods.get(uid.as_str()) {
             None => {

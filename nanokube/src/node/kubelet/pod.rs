@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::state::{ContainerState, Phase, Role, States};
-use super::{COMPONENT, Kubelet, container, status, volumes};
+use super::state::{ContainerState, Role, States};
+use super::{COMPONENT, Kubelet, container, launch, lost, status, volumes};
 use crate::cluster::{DeleteOptions, Part, Patch, Writer};
 use crate::controllers::action::EventKind;
 use crate::object::{self, Object};
@@ -20,6 +20,8 @@ use crate::object::{self, Object};
 const RETRY: Duration = Duration::from_millis(200);
 /// Volumes whose sources are missing are looked for again after this.
 const VOLUME_RETRY: Duration = Duration::from_secs(1);
+/// How often the files of volumes are compared with their sources.
+const VOLUME_REFRESH: Duration = Duration::from_secs(5);
 
 /// What is to become of the pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub(in crate::node) struct PodContext {
     // Both held for single operations only.
     object: Mutex<Object>,
     states: Mutex<States>,
+    /// Why the node gave up on the pod, if it did: reason and message.
+    failure: Mutex<Option<(&'static str, String)>>,
     /// Told at every change of a container's state.
     changed: Notify,
 }
@@ -80,6 +84,16 @@ impl PodContext {
         self.kubelet.event(&self.object(), container, kind, reason, message.into());
     }
 
+    /// The node gives up on the pod.
+    fn fail(&self, reason: &'static str, message: &str) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some((reason, message.to_owned()));
+        self.changed.notify_one();
+    }
+
+    fn failure(&self) -> Option<(&'static str, String)> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// `name_namespace(uid)`, as messages name a pod.
     pub(super) fn title(&self) -> String {
         let pod = self.object();
@@ -92,12 +106,13 @@ pub(super) fn start(kubelet: Arc<Kubelet>, pod: &Object) -> (Arc<PodContext>, wa
     let address = kubelet.take_address(pod);
     let context = Arc::new(PodContext {
         dir: kubelet.config.pods_dir.join(&uid),
-        kubelet,
         uid,
         address: address.unwrap_or(Ipv4Addr::UNSPECIFIED),
         object: Mutex::new(pod.clone()),
-        states: Mutex::new(initial_states(pod)),
+        states: Mutex::new(lost::initial_states(pod, kubelet.cluster.now())),
+        failure: Mutex::default(),
         changed: Notify::new(),
+        kubelet,
     });
     let (wish, wishes) = watch::channel(Wish::Run);
     let worker = context.clone();
@@ -112,33 +127,6 @@ pub(super) fn start(kubelet: Arc<Kubelet>, pod: &Object) -> (Arc<PodContext>, wa
     (context, wish, task)
 }
 
-/// Every container as it is before it starts; restart counts go on from what the store remembers.
-fn initial_states(pod: &Object) -> States {
-    let mut states = States::default();
-    let old = |name: &str| {
-        let lists = ["/status/containerStatuses", "/status/initContainerStatuses"];
-        let found = lists.iter().flat_map(|list| object::array_at(pod, list)).find(|status| status["name"] == name);
-        found.cloned()
-    };
-    for (spec, role) in containers(pod) {
-        let name = object::str_at(&spec, "/name");
-        let mut state = ContainerState::new(role);
-        let waiting = if role == Role::Main && has_init(pod) { "PodInitializing" } else { "ContainerCreating" };
-        state.phase = Phase::Waiting { reason: waiting.to_owned(), message: String::new() };
-        if let Some(old) = old(name).filter(|old| !object::str_at(old, "/containerID").is_empty()) {
-            // It ran under an earlier daemon: this is another start of the same container.
-            let count = object::i64_at(&old, "/restartCount").unwrap_or(0);
-            state.restarts = u32::try_from(count).unwrap_or(0).saturating_add(1);
-        }
-        states.0.insert(name.to_owned(), state);
-    }
-    states
-}
-
-fn has_init(pod: &Value) -> bool {
-    !object::array_at(pod, "/spec/initContainers").is_empty()
-}
-
 /// The containers of a pod with their roles, init containers first.
 pub(super) fn containers(pod: &Value) -> impl Iterator<Item = (Value, Role)> {
     let init = object::array_at(pod, "/spec/initContainers").iter().map(|spec| {
@@ -150,15 +138,19 @@ pub(super) fn containers(pod: &Value) -> impl Iterator<Item = (Value, Role)> {
 }
 
 async fn run(pod: Arc<PodContext>, mut wishes: watch::Receiver<Wish>) {
-    // What an earlier daemon left of this pod.
-    let _ = std::fs::remove_dir_all(&pod.dir);
+    // What an earlier daemon left of this pod, but for its logs.
+    for leftover in ["containers", "volumes"] {
+        let _ = std::fs::remove_dir_all(pod.dir.join(leftover)); // most pods have none
+    }
     let writer = tokio::spawn(write_statuses(pod.clone()));
     let (stop, stops) = watch::channel(None);
     let mut work = tokio::spawn(live(pod.clone(), stops));
     let mut begun = false;
+    let mut deadline = Deadline::of(&pod);
     let last = loop {
         let wish = *wishes.borrow_and_update();
         let grace_s = match wish {
+            Wish::Run if pod.failure().is_some() => Some(grace_of(&pod)),
             Wish::Run => None,
             Wish::Terminate { grace_s } => Some(grace_s),
             Wish::Vanished => Some(0),
@@ -176,10 +168,38 @@ async fn run(pod: Arc<PodContext>, mut wishes: watch::Receiver<Wish>) {
                 break wish;
             }
             changed = wishes.changed() => if changed.is_err() { break Wish::Shutdown },
+            () = deadline.passed() => {
+                let message = "Pod was active on the node longer than the specified deadline";
+                pod.event(None, EventKind::Normal, "DeadlineExceeded", message);
+                pod.fail("DeadlineExceeded", message);
+            }
         }
     };
     writer.abort();
     finish(&pod, last, &mut wishes).await;
+}
+
+/// When a pod with `activeDeadlineSeconds` has been active for long enough.
+struct Deadline(Option<tokio::time::Instant>);
+
+impl Deadline {
+    fn of(pod: &PodContext) -> Deadline {
+        let object = pod.object();
+        let now = pod.kubelet.cluster.now();
+        let started = object::time_at(&object, "/status/startTime").unwrap_or(now);
+        let age_s = now.duration_since(started).as_secs();
+        let left_s = object::i64_at(&object, "/spec/activeDeadlineSeconds").map(|limit_s| (limit_s - age_s).max(0));
+        Deadline(left_s.map(|left_s| tokio::time::Instant::now() + Duration::from_secs(left_s.unsigned_abs())))
+    }
+
+    /// Returns once, when it has passed.
+    async fn passed(&mut self) {
+        match self.0 {
+            Some(at) => tokio::time::sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+        self.0 = None;
+    }
 }
 
 fn grace_of(pod: &PodContext) -> u64 {
@@ -188,7 +208,7 @@ fn grace_of(pod: &PodContext) -> u64 {
 
 /// The last status, then removal, when that is wished; a pod that ended by itself waits for nothing.
 async fn finish(pod: &Arc<PodContext>, wish: Wish, wishes: &mut watch::Receiver<Wish>) {
-    let wish = if wish == Wish::Run { *wishes.borrow() } else { wish };
+    let mut wish = if wish == Wish::Run { *wishes.borrow() } else { wish };
     if wish != Wish::Shutdown && wish != Wish::Vanished {
         while write_status(pod).is_err() {
             tokio::time::sleep(RETRY).await;
@@ -196,6 +216,13 @@ async fn finish(pod: &Arc<PodContext>, wish: Wish, wishes: &mut watch::Receiver<
     }
     if wish != Wish::Shutdown {
         pod.kubelet.free_address(pod.address);
+    }
+    // A pod that ended by itself keeps its log until it is deleted.
+    while wish == Wish::Run {
+        if wishes.changed().await.is_err() {
+            return;
+        }
+        wish = *wishes.borrow_and_update();
     }
     if matches!(wish, Wish::Terminate { .. }) {
         let pod_object = pod.object();
@@ -220,41 +247,58 @@ async fn live(pod: Arc<PodContext>, mut stops: watch::Receiver<Option<container:
     if !prepare(&pod, &mut stops).await {
         return;
     }
+    let refreshing = tokio::spawn(refresh_volumes(pod.clone()));
+    run_containers(&pod, stops).await;
+    refreshing.abort();
+}
+
+/// ConfigMaps, Secrets and labels may change while the pod runs.
+async fn refresh_volumes(pod: Arc<PodContext>) {
+    loop {
+        tokio::time::sleep(VOLUME_REFRESH).await;
+        // A source that has gone leaves the files as they were, as on a real node.
+        let _ = volumes::make(&pod);
+        let _ = launch::write_hosts(&pod, &pod.object());
+    }
+}
+
+async fn run_containers(pod: &Arc<PodContext>, mut stops: watch::Receiver<Option<container::Stop>>) {
     let object = pod.object();
     let mut sidecars = JoinSet::new();
+    let (sidecar_stop, sidecar_stops) = watch::channel(None);
     for (spec, role) in containers(&object).filter(|(_, role)| *role != Role::Main) {
         if stops.borrow().is_some() {
-            return;
+            return end_sidecars(pod, sidecars, &sidecar_stop, &stops).await;
         }
         if role == Role::Sidecar {
             let (name, started) = (object::str_at(&spec, "/name").to_owned(), pod.clone());
-            sidecars.spawn(container::run(pod.clone(), spec, role, stops.clone()));
+            sidecars.spawn(container::run(pod.clone(), spec, role, sidecar_stops.clone()));
             if !wait_until_started(&started, &name, &mut stops).await {
-                return join(sidecars).await;
+                return end_sidecars(pod, sidecars, &sidecar_stop, &stops).await;
             }
         } else if !container::run(pod.clone(), spec, role, stops.clone()).await {
-            stop_sidecars(&mut sidecars);
-            return;
+            return end_sidecars(pod, sidecars, &sidecar_stop, &stops).await;
         }
     }
-    let (sidecar_stop, main) = (stops.clone(), JoinSet::new());
-    let mut main = main;
+    let mut main = JoinSet::new();
     for (spec, role) in containers(&object).filter(|(_, role)| *role == Role::Main) {
-        main.spawn(container::run(pod.clone(), spec, role, sidecar_stop.clone()));
+        main.spawn(container::run(pod.clone(), spec, role, stops.clone()));
     }
     while main.join_next().await.is_some() {}
-    // Sidecars never keep a pod alive.
-    stop_sidecars(&mut sidecars);
-    join(sidecars).await;
+    end_sidecars(pod, sidecars, &sidecar_stop, &stops).await;
 }
 
-/// Dropping a container's task drops its session, and with it the container.
-fn stop_sidecars(sidecars: &mut JoinSet<bool>) {
-    sidecars.abort_all();
-}
-
-async fn join(mut tasks: JoinSet<bool>) {
-    while tasks.join_next().await.is_some() {}
+/// Sidecars never keep a pod alive: they are told to end when the others have, within what is left of the grace period.
+async fn end_sidecars(
+    pod: &PodContext,
+    mut sidecars: JoinSet<bool>,
+    tell: &watch::Sender<Option<container::Stop>>,
+    stops: &watch::Receiver<Option<container::Stop>>,
+) {
+    let ordered = stops.borrow().map(|stop| stop.grace);
+    let grace = ordered.unwrap_or_else(|| Duration::from_secs(grace_of(pod)));
+    tell.send_replace(Some(container::Stop { grace, again: false }));
+    while sidecars.join_next().await.is_some() {}
 }
 
 async fn wait_until_started(
@@ -309,7 +353,8 @@ fn write_status(pod: &Arc<PodContext>) -> Result<(), ()> {
     let Some(current) = cluster.get(super::PODS, namespace, name).filter(|it| object::uid(it) == pod.uid) else {
         return Ok(());
     };
-    let status = status::of(&current, &pod.states(), pod.address, pod.kubelet.config.address, cluster.now());
+    let addresses = (pod.address, pod.kubelet.config.address);
+    let status = status::of(&current, &pod.states(), pod.failure(), addresses, cluster.now());
     let patch = Patch::Merge(json!({ "metadata": { "uid": pod.uid }, "status": status }));
     match cluster.patch(super::PODS, namespace, name, patch, Part::Status, &Writer::controller(COMPONENT)) {
         Ok(_) => Ok(()),

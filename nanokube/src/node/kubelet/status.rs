@@ -13,8 +13,14 @@ use super::state::{ContainerState, Ended, Phase, Role, States};
 use crate::object;
 
 /// The status to merge into the stored one.
-pub(super) fn of(pod: &Value, states: &States, address: Ipv4Addr, host: Ipv4Addr, now: Timestamp) -> Value {
-    let phase = phase(pod, states);
+pub(super) fn of(
+    pod: &Value,
+    states: &States,
+    failure: Option<(&str, String)>,
+    (address, host): (Ipv4Addr, Ipv4Addr),
+    now: Timestamp,
+) -> Value {
+    let phase = if failure.is_some() { "Failed" } else { phase(pod, states) };
     let statuses = |of_main: bool| {
         let listed = pod::containers(pod).filter(|(_, role)| (*role == Role::Main) == of_main);
         let listed =
@@ -36,6 +42,10 @@ pub(super) fn of(pod: &Value, states: &States, address: Ipv4Addr, host: Ipv4Addr
         "startTime": started_at,
         "containerStatuses": statuses(true),
     });
+    if let Some((reason, message)) = failure {
+        status["reason"] = reason.into();
+        status["message"] = message.into();
+    }
     let init = statuses(false);
     if !init.is_empty() {
         status["initContainerStatuses"] = Value::Array(init);
@@ -119,6 +129,10 @@ fn conditions(pod: &Value, states: &States, phase: &str, now: Timestamp) -> Valu
         ("Ready", readiness()),
         ("ContainersReady", readiness()),
     ];
+    let wanted = wanted.map(|(kind, state)| match gate(pod) {
+        Some(why) if kind == "Ready" && state.0 == "True" => (kind, ("False", "ReadinessGatesNotReady", why)),
+        _ => (kind, state),
+    });
     let mut conditions: Vec<Value> = Vec::new();
     for (kind, (status, reason, message)) in wanted {
         let before = object::condition(pod, kind).filter(|before| object::str_at(before, "/status") == status);
@@ -142,6 +156,17 @@ fn conditions(pod: &Value, states: &States, phase: &str, now: Timestamp) -> Valu
     let others: Vec<Value> = others.filter(|other| !ours(object::str_at(other, "/type"))).cloned().collect();
     conditions.extend(others);
     Value::Array(conditions)
+}
+
+/// The first readiness gate that somebody else has not opened.
+fn gate(pod: &Value) -> Option<String> {
+    let gates = object::array_at(pod, "/spec/readinessGates").iter().map(|gate| object::str_at(gate, "/conditionType"));
+    let mut words = gates.filter_map(|kind| match object::condition_status(pod, kind) {
+        Some("True") => None,
+        Some(_) => Some(format!("the status of pod readiness gate \"{kind}\" is not \"True\", but False")),
+        None => Some(format!("corresponding condition of pod readiness gate \"{kind}\" does not exist.")),
+    });
+    words.next()
 }
 
 fn container(spec: &Value, state: &ContainerState) -> Value {

@@ -1,11 +1,13 @@
 //! Volumes: directories below the pod's own, filled before its containers start.
 //!
-//! emptyDir, configMap, secret, downwardAPI, projected (with service account tokens of this cluster) and hostPath. What
-//! they hold is read once; a later change of a ConfigMap shows in the next pod. Other kinds are refused by name.
+//! emptyDir, configMap, secret, downwardAPI, projected (with service account tokens of this cluster) and hostPath. Files
+//! change with their sources, all of a volume at once: they are links into `..data`, which is replaced by renaming, so
+//! that a running program sees either the old or the new. Other kinds are refused by name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::io;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
@@ -50,10 +52,13 @@ fn make_one(pod: &PodContext, object: &Object, volume: &Value) -> Result<(), Str
         Some((kind, source)) => files(pod, object, kind, source)?,
         None => return Ok(()),
     };
-    for (path, (bytes, mode)) in files {
-        write(&dir, &path, &bytes, mode)?;
+    let is_inside = |path: &String| Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+    if let Some(path) = files.keys().find(|path| path.is_empty() || !is_inside(path)) {
+        return Err(format!("the path {path:?} leads out of the volume"));
     }
-    Ok(())
+    let group = object::i64_at(object, "/spec/securityContext/fsGroup").and_then(|group| u32::try_from(group).ok());
+    let group = group.filter(|_| rustix::process::geteuid().is_root());
+    publish(&dir, &files, group).map_err(|error| format!("cannot write {}: {error}", dir.display()))
 }
 
 fn host_path(path: &Path, kind: &str) -> Result<(), String> {
@@ -149,18 +154,83 @@ fn downward(pod: &PodContext, object: &Object, source: &Value, mode: i64) -> Res
     Ok(files)
 }
 
-fn write(dir: &Path, path: &str, bytes: &[u8], mode: i64) -> Result<(), String> {
-    let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
-    if path.is_empty() || !inside {
-        return Err(format!("the path {path:?} leads out of the volume"));
+/// Puts the files behind `..data` in one step; nothing happens when they are what is there already.
+fn publish(dir: &Path, files: &Files, group: Option<u32>) -> io::Result<()> {
+    let data = dir.join("..data");
+    if is_current(&data, files) {
+        return Ok(());
     }
-    let target = dir.join(path);
-    let written = target.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| {
-        let _ = fs::remove_file(&target); // a file of an earlier attempt may be read-only
+    let stamp = format!("..{}", jiff::Timestamp::now().strftime("%Y_%m_%d_%H_%M_%S.%9f"));
+    let fresh = dir.join(&stamp);
+    fs::create_dir_all(&fresh)?;
+    for (path, (bytes, mode)) in files {
+        let target = fresh.join(path);
+        fs::create_dir_all(target.parent().unwrap_or(&fresh))?;
         fs::write(&target, bytes)?;
-        let mode = u32::try_from(mode).unwrap_or(0o644) & 0o777;
-        // Containers run as users of their own; without group ownership the owner's bits count for everybody.
-        fs::set_permissions(&target, fs::Permissions::from_mode(mode | (mode & 0o700) >> 3 | (mode & 0o700) >> 6))
-    });
-    written.map_err(|error| format!("cannot write {}: {error}", target.display()))
+        let readable_by_group = if group.is_some() { 0o040 } else { 0 };
+        std::os::unix::fs::chown(&target, None, group)?;
+        let mode = u32::try_from(*mode).unwrap_or(0o644) & 0o777 | readable_by_group;
+        fs::set_permissions(&target, fs::Permissions::from_mode(mode))?;
+    }
+    let old = fs::read_link(&data).ok();
+    let link = dir.join("..data_tmp");
+    let _ = fs::remove_file(&link); // left by an interrupted run
+    symlink(&stamp, &link)?;
+    fs::rename(&link, &data)?;
+    show(dir, &tops(files))?;
+    if let Some(old) = old {
+        let _ = fs::remove_dir_all(dir.join(old)); // who has a file of it open keeps that one
+    }
+    Ok(())
+}
+
+/// One link for each name at the top; links to what is gone go.
+fn show(dir: &Path, tops: &BTreeSet<&str>) -> io::Result<()> {
+    for top in tops {
+        let visible = dir.join(top);
+        if visible.symlink_metadata().is_err() {
+            symlink(Path::new("..data").join(top), visible)?;
+        }
+    }
+    for entry in fs::read_dir(dir)?.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if !name.starts_with("..") && !tops.contains(&*name) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn tops(files: &Files) -> BTreeSet<&str> {
+    files.keys().filter_map(|path| path.split('/').next()).collect()
+}
+
+fn is_current(data: &Path, files: &Files) -> bool {
+    let same = |(path, (bytes, _)): (&String, &(Vec<u8>, i64))| fs::read(data.join(path)).is_ok_and(|now| now == *bytes);
+    let listed = fs::read_dir(data).map_or(0, |entries| entries.count());
+    data.exists() && listed == tops(files).len() && files.iter().all(same)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(all: &[(&str, &str)]) -> Files {
+        all.iter().map(|(path, text)| ((*path).to_owned(), (text.as_bytes().to_vec(), 0o644))).collect()
+    }
+
+    #[test]
+    fn files_change_as_a_whole_and_what_is_gone_is_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        publish(dir, &files(&[("a", "1"), ("sub/b", "2")]), None).unwrap();
+        let before = fs::read_link(dir.join("..data")).unwrap();
+        publish(dir, &files(&[("a", "1"), ("sub/b", "2")]), None).unwrap();
+        assert_eq!(fs::read_link(dir.join("..data")).unwrap(), before, "nothing has changed");
+        assert_eq!(fs::read_to_string(dir.join("sub/b")).unwrap(), "2");
+        publish(dir, &files(&[("a", "new")]), None).unwrap();
+        assert_eq!(fs::read_to_string(dir.join("a")).unwrap(), "new");
+        assert!(!dir.join("sub").exists() && !dir.join(before).exists());
+    }
 }
