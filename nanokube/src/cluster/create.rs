@@ -74,7 +74,10 @@ pub(super) fn settle(kind: &Kind, object: &mut Value) {
 
 /// The validation of the kind.
 pub(super) fn check_rules(kind: &Kind, object: &Value, old: Option<&Value>) -> Result<(), ApiError> {
-    let errors = validation::validate(&kind.resource, object, old);
+    let mut errors = validation::validate(&kind.resource, object, old);
+    if let Some(schema) = custom::schema_of(kind, kind.storage_version()) {
+        errors.extend(validation::check_custom(schema, object));
+    }
     if errors.is_empty() {
         return Ok(());
     }

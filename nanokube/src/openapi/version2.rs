@@ -1,8 +1,8 @@
 //! OpenAPI v2, which clients before 1.29 ask for: the same schemas as one protobuf document of the gnostic models.
 //!
 //! It is written, never read, so a few functions that put fields suffice. Listed are definitions (what kubectl checks
-//! manifests against and merges by) and for each kind a patch operation with its query parameters (how kubectl learns that
-//! the server can do a dry run). Extensions are YAML inside; JSON is YAML.
+//! manifests against and merges by) and for each kind a patch operation with its query parameters (how kubectl learns
+//! that the server can do a dry run). Extensions are YAML inside; JSON is YAML.
 
 use serde_json::{Map, Value};
 

@@ -1,8 +1,9 @@
 //! Messages to JSON maps, by the schema.
 //!
-//! Go writes every non-pointer field, zero or not, so a zero or empty one that its JSON may omit (`omitempty`) is dropped;
-//! one that means something (`replicas: 0` behind a pointer, `ready: false` that is always written) stays. Lists are repeated fields, maps are
-//! repeated pairs, inlined types are messages whose fields go into the map around them.
+//! Go writes every non-pointer field, zero or not, so a zero or empty one that its JSON may omit (`omitempty`) is
+//! dropped; one that means something (`replicas: 0` behind a pointer, `ready: false` that is always written) stays.
+//! Lists are repeated fields, maps are repeated pairs, inlined types are messages whose fields go into the map around
+//! them.
 
 use serde_json::{Map, Value};
 

@@ -29,8 +29,9 @@ fn bodies_of_kubectl_hold_the_objects_it_meant() {
 #[test]
 fn what_is_encoded_by_the_schema_is_decoded_to_the_same() {
     let objects = [
-        json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "d", "labels": { "a": "", "b": "c" },
-            "creationTimestamp": "2026-11-23T19:59:00Z" }, "spec": { "replicas": 0, "selector": { "matchExpressions": [
+        json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "d", "labels": { "a": "",
+            "b": "c" }, "creationTimestamp": "2026-11-23T19:59:00Z" }, "spec": { "replicas": 0, "selector":
+            { "matchExpressions": [
             { "key": "a", "operator": "In", "values": ["b"] }] }, "strategy": { "rollingUpdate": { "maxSurge": "25%",
             "maxUnavailable": 0 } }, "template": { "spec": { "containers": [{ "name": "c", "resources": { "limits":
             { "cpu": "500m" } }, "livenessProbe": { "httpGet": { "port": "http", "path": "/" }, "periodSeconds": 3 },
@@ -44,7 +45,8 @@ fn what_is_encoded_by_the_schema_is_decoded_to_the_same() {
         json!({ "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "spec": { "group": "g",
             "names": { "plural": "p", "kind": "K" }, "scope": "Namespaced", "versions": [{ "name": "v1", "served": true,
             "storage": false, "schema": { "openAPIV3Schema": { "type": "object", "properties": { "a": {
-            "default": [1, "x"], "minimum": 1.5, "additionalProperties": true, "items": { "type": "string" } } } } } }] } }),
+            "default": [1, "x"], "minimum": 1.5, "additionalProperties": true,
+            "items": { "type": "string" } } } } } }] } }),
         json!({ "apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0, "propagationPolicy": "Orphan" }),
     ];
     for object in objects {

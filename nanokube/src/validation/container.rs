@@ -335,8 +335,8 @@ fn http_get(handler: &Value, path: &str, errors: &mut Errors) {
     for (index, header) in list(&handler["httpHeaders"]).iter().enumerate() {
         let name = string(&header["name"]);
         if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
-            let words = "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex \
-                         used for validation is '[-A-Za-z0-9]+')";
+            let words = "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', \
+                         regex used for validation is '[-A-Za-z0-9]+')";
             errors.invalid(format!("{path}.httpHeaders[{index}].name"), name, words);
         }
     }

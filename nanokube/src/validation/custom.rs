@@ -1,7 +1,7 @@
 //! The values of custom resources beside the schema of their CustomResourceDefinition.
 //!
-//! The schema is structural (see `definition`), so one walk by type suffices. `metadata`, `apiVersion` and `kind` at the
-//! root are the API's own. Not supported: `x-kubernetes-validations` (CEL) and `pattern`.
+//! The schema is structural (see `definition`), so one walk by type suffices. `metadata`, `apiVersion` and `kind` at
+//! the root are the API's own. Not supported: `x-kubernetes-validations` (CEL) and `pattern`.
 
 use serde_json::{Map, Value};
 

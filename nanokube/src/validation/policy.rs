@@ -91,8 +91,8 @@ pub(super) fn persistent_volume_claim(object: &Value, old: Option<&Value>, error
         spec
     };
     if old.is_some_and(|old| fixed(old) != fixed(object)) {
-        let words = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound \
-                     claims";
+        let words = "spec is immutable after creation except resources.requests and volumeAttributesClassName for \
+                     bound claims";
         errors.forbidden("spec", words);
     }
 }

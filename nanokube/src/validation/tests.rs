@@ -111,8 +111,8 @@ fn environment_comes_from_one_place() {
             "spec.containers[0].env[0].valueFrom: Invalid value: \"\": may not be specified when `value` is not empty",
             "spec.containers[0].env[1].valueFrom.fieldRef.fieldPath: Invalid value: \"spec.nope\": error converting \
          fieldPath: field label not supported: spec.nope",
-            "spec.containers[0].env[2].name: Invalid value: \"=\": a valid environment variable name must consist only of \
-         printable ASCII characters other than '='",
+            "spec.containers[0].env[2].name: Invalid value: \"=\": a valid environment variable name must consist only \
+         of printable ASCII characters other than '='",
         ],
     );
 }
@@ -333,7 +333,8 @@ fn times_and_quantities_are_read_as_go_reads_them() {
     assert_eq!(micro("2026-01-02T03:04:05.600000Z"), None);
     assert_eq!(
         micro("2026-01-02T03:04:05.6Z").unwrap(),
-        "parsing time \"2026-01-02T03:04:05.6Z\" as \"2006-01-02T15:04:05.000000Z07:00\": cannot parse \".6Z\" as \".000000\""
+        "parsing time \"2026-01-02T03:04:05.6Z\" as \"2006-01-02T15:04:05.000000Z07:00\": \
+         cannot parse \".6Z\" as \".000000\""
     );
     let time = |time: &str| text::time_error(time, text::TIME_LAYOUT);
     assert_eq!(

@@ -76,7 +76,9 @@ mod tests {
     fn sample() -> Vec<u8> {
         let mut zip = b"PK\x03\x04\x0a\0\0\0\0\0\0\0\0\0\0\0\0\0\x05\0\0\0\x05\0\0\0\x03\0\0\0a/xhello".to_vec();
         let directory = zip.len() as u32;
-        zip.extend(b"PK\x01\x02\x0a\0\x0a\0\0\0\0\0\0\0\0\0\0\0\0\0\x05\0\0\0\x05\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0a/x");
+        zip.extend(b"PK\x01\x02\x0a\0\x0a\0\0\0\0\0\0\0\0\0\0\0\0\0\x05\0\0\0\x05\0\0\0\x03\0");
+        zip.extend([0; 16]);
+        zip.extend(b"a/x");
         let length = zip.len() as u32 - directory;
         zip.extend(b"PK\x05\x06\0\0\0\0\x01\0\x01\0");
         zip.extend(length.to_le_bytes());
