@@ -25,7 +25,7 @@ pub(crate) async fn run(lab: &Lab<'_>, args: &DemoArgs) -> Result<u8> {
     let started = Instant::now();
     let outcome = tokio::select! {
         outcome = show(&lab, args) => outcome,
-        // The load handles Ctrl-C itself; anywhere else it ends the demo, and what was made is removed.
+        // What was made until then is removed below.
         _ = tokio::signal::ctrl_c(), if !args.keep => Err(problem::interrupted().into()),
     };
     if args.keep {
