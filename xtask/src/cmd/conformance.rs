@@ -21,6 +21,8 @@ const VECTORS: &str = "SWELL_VECTORS";
 /// The program that replays exchanges, and the profile of the cluster that it is let loose on.
 const SUITE: &str = "nanokube-conformance";
 const API_PROFILE: &str = "conformance";
+/// Where the suite keeps the real clients that it installs, under the build folder.
+const CLIENTS: &str = "clients";
 /// A sample that every clone has.
 const SAMPLE: &str = "autoscaler/testdata";
 
@@ -49,7 +51,9 @@ fn api(lab: &Lab<'_>, kubeconfig: Option<&Path>, recordings: Option<&Path>) -> R
 /// The suite is a program of its own, so that it can be run against any API server.
 fn replay(lab: &Lab<'_>, kubeconfig: &Path, recordings: Option<&Path>) -> Result<u8> {
     let shell = Shell::new()?;
+    let clients = lab.workspace.target_dir().join(CLIENTS);
     let mut suite = shell.cmd(lab.workspace.binary(SUITE)).arg("--kubeconfig").arg(kubeconfig).quiet().ignore_status();
+    suite = suite.arg("--clients").arg(clients);
     if let Some(recordings) = recordings {
         suite = suite.arg("--recordings").arg(recordings);
     }
