@@ -25,20 +25,19 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How a container ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Exit {
-    pub status: ExitStatus,
-    pub out_of_memory: bool,
+pub(super) struct Exit {
+    pub(super) status: ExitStatus,
+    pub(super) out_of_memory: bool,
 }
 
 /// One running container. Clones share it.
 #[derive(Clone)]
-pub struct Session {
+pub(super) struct Session {
     link: Arc<Link>,
-    pid: i32,
 }
 
 /// A program that runs beside the container's own.
-pub struct Exec {
+pub(super) struct Exec {
     id: u64,
     link: Arc<Link>,
     exit: oneshot::Receiver<ExitStatus>,
@@ -61,7 +60,7 @@ struct Waiting {
 
 impl Session {
     /// Starts a supervisor with the container it is to run; `title` is what `ps` shows.
-    pub async fn start(program: &Path, title: &str, launch: &Launch) -> Result<Session, String> {
+    pub(super) async fn start(program: &Path, title: &str, launch: &Launch) -> Result<Session, String> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(words("make a socket pair"))?;
         ours.set_nonblocking(true).map_err(words("prepare a socket"))?;
         let ours = Arc::new(UnixStream::from_std(ours).map_err(words("register a socket"))?);
@@ -84,54 +83,29 @@ impl Session {
         link.send(launch, &[]).await.map_err(words("reach the supervisor"))?;
         let (first_sender, first) = oneshot::channel();
         tokio::spawn(listen(ours, Arc::downgrade(&link), first_sender, exit_sender));
-        let pid = first.await.unwrap_or_else(|_| Err("the supervisor ended before the container started".to_owned()))?;
-        Ok(Session { link, pid })
-    }
-
-    /// The container's main process, as seen from the machine.
-    pub fn pid(&self) -> i32 {
-        self.pid
+        first.await.unwrap_or_else(|_| Err("the supervisor ended before the container started".to_owned()))?;
+        Ok(Session { link })
     }
 
     /// Waits for the container's end.
-    pub async fn wait(&self) -> Exit {
+    pub(super) async fn wait(&self) -> Exit {
         let mut exit = self.link.exit.clone();
         let ended = exit.wait_for(Option::is_some).await.map(|exit| *exit);
         // A supervisor that vanished took the container with it.
         ended.ok().flatten().unwrap_or(Exit { status: ExitStatus::Signal(libc::SIGKILL), out_of_memory: false })
     }
 
-    /// Whether the container has ended.
-    pub fn has_ended(&self) -> bool {
-        self.link.exit.borrow().is_some() || self.link.exit.has_changed().is_err()
-    }
-
-    pub async fn signal(&self, signal: i32) {
+    pub(super) async fn signal(&self, signal: i32) {
         self.tell(&Request::Signal(signal)).await;
     }
 
     /// Kills everything in the container.
-    pub async fn kill(&self) {
+    pub(super) async fn kill(&self) {
         self.tell(&Request::Kill).await;
     }
 
-    /// Input for the container's program; an empty one closes it.
-    pub async fn feed(&self, bytes: &[u8]) {
-        use base64::Engine;
-        for chunk in bytes.chunks(32 << 10) {
-            self.tell(&Request::Stdin(base64::engine::general_purpose::STANDARD.encode(chunk))).await;
-        }
-        if bytes.is_empty() {
-            self.tell(&Request::Stdin(String::new())).await;
-        }
-    }
-
-    pub async fn resize(&self, columns: u16, rows: u16) {
-        self.tell(&Request::Resize { columns, rows }).await;
-    }
-
     /// CPU and memory as the supervisor measures them.
-    pub async fn usage(&self) -> Option<Usage> {
+    pub(super) async fn usage(&self) -> Option<Usage> {
         let (sender, answer) = oneshot::channel();
         self.link.waiting().usages.push(sender);
         self.tell(&Request::Usage).await;
@@ -139,7 +113,7 @@ impl Session {
     }
 
     /// Runs a program in the container: with three files as its streams, or one that is its terminal.
-    pub async fn exec(&self, command: Command, files: &[OwnedFd]) -> Result<Exec, String> {
+    pub(super) async fn exec(&self, command: Command, files: &[OwnedFd]) -> Result<Exec, String> {
         let id = self.link.next_exec.fetch_add(1, Ordering::Relaxed);
         let (started_sender, started) = oneshot::channel();
         let (ended_sender, exit) = oneshot::channel();
@@ -164,11 +138,11 @@ impl Session {
 
 impl Exec {
     /// Waits for the end of the program; a container that ends kills it.
-    pub async fn wait(&mut self) -> ExitStatus {
+    pub(super) async fn wait(&mut self) -> ExitStatus {
         (&mut self.exit).await.unwrap_or(ExitStatus::Signal(libc::SIGKILL))
     }
 
-    pub async fn kill(&self) {
+    pub(super) async fn kill(&self) {
         let _ = self.link.send(&Request::KillExec { id: self.id }, &[]).await; // gone already is what is wanted
     }
 }
@@ -222,7 +196,7 @@ async fn listen(
     let mut buffer = Vec::new();
     let mut chunk = vec![0; 16 << 10];
     loop {
-        let read = socket.async_io(Interest::READABLE, || (&*socket).try_read(&mut chunk)).await;
+        let read = socket.async_io(Interest::READABLE, || socket.try_read(&mut chunk)).await;
         let Ok(read @ 1..) = read else { break };
         buffer.extend_from_slice(&chunk[..read]);
         while let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {

@@ -75,7 +75,9 @@ pub(super) async fn run(pod: Arc<PodContext>, spec: Value, role: Role, stops: St
 impl Container {
     async fn run(mut self) -> bool {
         // It ended for good under an earlier daemon.
-        if let Some(exit_code) = self.pod.states().0.get(&self.name).and_then(|state| state.ended()).map(|it| it.exit_code) {
+        if let Some(exit_code) =
+            self.pod.states().0.get(&self.name).and_then(|state| state.ended()).map(|it| it.exit_code)
+        {
             return exit_code == 0;
         }
         let mut back_off = None;

@@ -256,9 +256,8 @@ fn cgroup(pod: &PodContext, spec: &Value, name: &str) -> Result<Option<Arc<Cgrou
 /// An empty file that any user may write.
 fn termination_log(pod: &PodContext, container: &str) -> Result<PathBuf, String> {
     let path = pod.dir.join(format!("{container}.termination"));
-    let made = fs::write(&path, b"").and_then(|()| {
-        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666))
-    });
+    let made = fs::write(&path, b"")
+        .and_then(|()| fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666)));
     made.map_err(|error| format!("cannot create {}: {error}", path.display()))?;
     Ok(path)
 }

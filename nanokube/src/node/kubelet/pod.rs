@@ -235,10 +235,10 @@ async fn finish(pod: &Arc<PodContext>, wish: Wish, wishes: &mut watch::Receiver<
             Err(error) => eprintln!("node: cannot remove pod {}: {}", pod.title(), error.message),
         }
     }
-    if matches!(wish, Wish::Terminate { .. } | Wish::Vanished) {
-        if let Err(error) = std::fs::remove_dir_all(&pod.dir) {
-            eprintln!("node: cannot remove {}: {error}", pod.dir.display());
-        }
+    if matches!(wish, Wish::Terminate { .. } | Wish::Vanished)
+        && let Err(error) = std::fs::remove_dir_all(&pod.dir)
+    {
+        eprintln!("node: cannot remove {}: {error}", pod.dir.display());
     }
 }
 

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::Stream;
-use serde_json::Value;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
@@ -18,7 +17,6 @@ use super::pod::{self, PodContext};
 use super::state::Phase;
 use crate::node::log::{LogOptions, LogReader};
 use crate::node::session::{Exec, Session};
-use crate::node::supervisor::protocol::ExitStatus;
 use crate::object::{self, Object};
 use crate::status::ApiError;
 
@@ -155,7 +153,7 @@ fn read_log(
             loop {
                 // Looked at before the log: what was written until then is read below.
                 let lives = pod.as_ref().is_some_and(|pod| running(pod, &container).is_some());
-                match reader.next() {
+                match reader.read() {
                     Ok(Some(text)) => return Some((Ok(Bytes::from(text)), (reader, None, false))),
                     Ok(None) if follow && lives && !reader.is_exhausted() => tokio::time::sleep(FOLLOW_PAUSE).await,
                     Ok(None) => return None,
@@ -192,14 +190,4 @@ pub(super) async fn read_some(output: OwnedFd) -> Vec<u8> {
     let mut text = Vec::new();
     let _ = file.take(EXEC_OUTPUT_MAX).read_to_end(&mut text).await; // what was read so far is what there is to show
     text
-}
-
-/// For messages: a failed command's exit code in the kubelet's words.
-pub(crate) fn exit_words(status: ExitStatus) -> String {
-    format!("command terminated with exit code {}", status.exit_code())
-}
-
-/// Whether a specification has a container of this name.
-pub(crate) fn has_container(pod: &Value, name: &str) -> bool {
-    pod::containers(pod).any(|(spec, _)| spec["name"] == name)
 }

@@ -207,7 +207,8 @@ fn tops(files: &Files) -> BTreeSet<&str> {
 }
 
 fn is_current(data: &Path, files: &Files) -> bool {
-    let same = |(path, (bytes, _)): (&String, &(Vec<u8>, i64))| fs::read(data.join(path)).is_ok_and(|now| now == *bytes);
+    let same =
+        |(path, (bytes, _)): (&String, &(Vec<u8>, i64))| fs::read(data.join(path)).is_ok_and(|now| now == *bytes);
     let listed = fs::read_dir(data).map_or(0, |entries| entries.count());
     data.exists() && listed == tops(files).len() && files.iter().all(same)
 }

@@ -71,7 +71,7 @@ impl LogReader {
     }
 
     /// The next piece of text; `None` when nothing more is there for now.
-    pub fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+    pub fn read(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut buffer = vec![0; READ_SIZE];
         loop {
             if self.is_exhausted() {

@@ -8,7 +8,7 @@ fn read(path: &Path, options: &LogOptions) -> String {
     let mut reader = LogReader::new(path, options);
     reader.start().unwrap();
     let mut all = Vec::new();
-    while let Some(text) = reader.next().unwrap() {
+    while let Some(text) = reader.read().unwrap() {
         all.extend(text);
     }
     String::from_utf8(all).unwrap()
@@ -85,7 +85,7 @@ fn a_reader_that_waits_goes_on_in_the_file_that_replaced_its_own() {
     let mut got = Vec::new();
     for line in 0..20 {
         writer.append(Stream::Stdout, format!("line {line}\n").as_bytes());
-        while let Some(text) = reader.next().unwrap() {
+        while let Some(text) = reader.read().unwrap() {
             got.extend(text);
         }
     }
