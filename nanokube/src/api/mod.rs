@@ -66,10 +66,6 @@ impl Call {
     pub(crate) fn header(&self, name: http::HeaderName) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
     }
-
-    pub(crate) fn is_upgrade(&self) -> bool {
-        self.headers.contains_key(http::header::UPGRADE)
-    }
 }
 
 /// Answers one request; every refusal is a `Status`.

@@ -65,7 +65,7 @@ pub(super) fn is_finished(object: &Value) -> bool {
     object::is_deleting(object)
         && object::array_at(object, "/metadata/finalizers").is_empty()
         && object::i64_at(object, "/metadata/deletionGracePeriodSeconds").unwrap_or(0) == 0
-        && !(object::str_at(object, "/kind") == "Namespace" && !object::array_at(object, "/spec/finalizers").is_empty())
+        && (object::str_at(object, "/kind") != "Namespace" || object::array_at(object, "/spec/finalizers").is_empty())
 }
 
 fn check_preconditions(kind: &Kind, current: &Value, options: &DeleteOptions) -> Result<(), ApiError> {

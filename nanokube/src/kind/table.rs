@@ -39,7 +39,7 @@ pub struct Row {
 
 impl Row {
     /// The kind this row describes.
-    pub fn to_kind(&self) -> Kind {
+    pub fn to_kind(self) -> Kind {
         let group = self.served[0].0;
         let strings = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<String>>();
         let mut categories = if self.all { vec!["all".to_string()] } else { Vec::new() };

@@ -68,10 +68,6 @@ impl Step {
 }
 
 impl FieldSet {
-    pub(crate) fn leaf() -> FieldSet {
-        FieldSet { member: true, children: BTreeMap::new() }
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         !self.member && self.children.values().all(FieldSet::is_empty)
     }

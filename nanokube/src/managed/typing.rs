@@ -110,7 +110,7 @@ impl<'a> Typing<'a> {
     pub(crate) fn is_always_there(self) -> bool {
         match self {
             Typing::Field(field) => {
-                matches!(field.shape, Shape::Struct(_)) && !field.pointer || !field.omit_empty && !field.pointer
+                !field.pointer && (matches!(field.shape, Shape::Struct(_)) || !field.omit_empty)
             }
             _ => false,
         }
