@@ -22,6 +22,7 @@ const IGNORED: &[&str] = &[
     "selfLink",
     "storageVersionHash",
     "expirationTimestamp",
+    "nodeName",
     "token",
     "deployment.kubernetes.io/revision",
     "kubectl.kubernetes.io/last-applied-configuration",
@@ -74,11 +75,33 @@ fn strip_map(map: &mut Map<String, Value>) {
     if kind == "Pod" || kind == "Service" {
         strip_token_volume(map);
     }
-    // Generated names differ in their last letters.
-    if let Some(prefix) = map.get("generateName").and_then(Value::as_str).map(str::to_string)
-        && let Some(Value::String(name)) = map.get_mut("name")
+    if kind == "Scale"
+        && let Some(Value::Object(status)) = map.get_mut("status")
     {
-        *name = prefix;
+        status.remove("replicas");
+    }
+    if kind == "PodList"
+        && let Some(Value::Array(items)) = map.get_mut("items")
+    {
+        // What the pods of a list run is the business of whoever made them.
+        for item in items.iter_mut().filter_map(Value::as_object_mut) {
+            item.remove("spec");
+            item.remove("status");
+        }
+    }
+    let prefix = map.get("generateName").and_then(Value::as_str).map(str::to_string);
+    for field in ["name", "generateName"] {
+        if let Some(Value::String(name)) = map.get_mut(field) {
+            *name = without_hash(prefix.as_deref().unwrap_or(name));
+        }
+    }
+    for field in ["annotations", "labels"] {
+        if let Some(Value::Object(entries)) = map.get_mut(field) {
+            entries.retain(|key, _| !IGNORED.contains(&key.as_str()));
+            if entries.is_empty() {
+                map.remove(field);
+            }
+        }
     }
     map.retain(|key, _| !IGNORED.contains(&key.as_str()));
 }
@@ -87,7 +110,7 @@ fn strip_map(map: &mut Map<String, Value>) {
 fn strip_token_volume(map: &mut Map<String, Value>) {
     let Some(Value::Object(spec)) = map.get_mut("spec") else { return };
     let named = |entry: &Value| entry["name"].as_str().is_some_and(|name| name.starts_with("kube-api-access-"));
-    let mut drop_from = |owner: &mut Map<String, Value>, list: &str| {
+    let drop_from = |owner: &mut Map<String, Value>, list: &str| {
         if let Some(Value::Array(entries)) = owner.get_mut(list) {
             entries.retain(|entry| !named(entry));
             if entries.is_empty() {
@@ -103,13 +126,20 @@ fn strip_token_volume(map: &mut Map<String, Value>) {
     }
 }
 
+/// Masks the hash of a pod template in a name; any stable hash is right.
+fn without_hash(name: &str) -> String {
+    let letters = "bcdfghjklmnpqrstvwxz2456789";
+    let is_hash = |part: &str| (8..=10).contains(&part.len()) && part.chars().all(|c| letters.contains(c));
+    name.split('-').map(|part| if is_hash(part) { "#" } else { part }).collect::<Vec<_>>().join("-")
+}
+
 /// Masks uids and resource versions in a message.
 pub(crate) fn without_identities(text: &str) -> String {
     let mut words: Vec<String> = Vec::new();
     for word in text.split(' ') {
         let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '-');
         let is_uid = bare.len() == 36 && bare.matches('-').count() == 4;
-        let is_number = bare.len() >= 3 && bare.chars().all(|c| c.is_ascii_digit());
+        let is_number = bare.len() >= 2 && bare.chars().all(|c| c.is_ascii_digit());
         words.push(if is_uid || is_number { word.replace(bare, "#") } else { word.to_string() });
     }
     words.join(" ")

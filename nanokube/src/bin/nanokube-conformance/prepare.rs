@@ -42,8 +42,16 @@ pub(crate) async fn renew(client: &Client, path: &str, names: &mut BTreeMap<Stri
         return Ok(());
     }
     let deployments = "/apis/apps/v1/namespaces/lab/deployments";
-    if path.contains("/g1") && client.get(&format!("{deployments}/g1")).await?.status == 404 {
-        client.write("POST", deployments, &g1()).await?;
+    if path.contains("/deployments/g1") || path.contains("/pods/g1") {
+        for _ in 0..200 {
+            let found = client.get(&format!("{deployments}/g1")).await?;
+            if found.status == 404 {
+                client.write("POST", deployments, &g1()).await?;
+            } else if found.json()["metadata"].get("deletionTimestamp").is_none() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
     }
     let Some(recorded) = recorded else { return Ok(()) };
     let app = recorded.split('-').next().unwrap_or_default();
@@ -66,7 +74,8 @@ pub(crate) async fn renew(client: &Client, path: &str, names: &mut BTreeMap<Stri
 }
 
 fn g1() -> Value {
-    let container = json!({ "name": "c", "image": "localhost/bb:1", "command": ["sleep", "10000"] });
+    let script = "trap 'exit 0' TERM; while true; do sleep 0.2; done";
+    let container = json!({ "name": "c", "image": "localhost/bb:1", "command": ["sh", "-c", script] });
     json!({
         "metadata": { "name": "g1" },
         "spec": {

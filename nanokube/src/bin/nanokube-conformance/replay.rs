@@ -95,7 +95,7 @@ impl Translation {
         match value {
             Value::Object(map) => {
                 for (key, below) in map.iter_mut() {
-                    if matches!(key.as_str(), "uid" | "resourceVersion")
+                    if matches!(key.as_str(), "uid" | "resourceVersion" | "name")
                         && let Some(live) = below.as_str().and_then(|text| self.0.get(text))
                     {
                         *below = live.clone().into();
