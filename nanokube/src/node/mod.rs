@@ -28,7 +28,7 @@ pub use kubelet::{ExecSession, ExecStreams};
 
 use cgroup::CgroupRoot;
 use kubelet::Kubelet;
-use supervisor::check::Isolation;
+pub use supervisor::check::Isolation;
 
 /// The name of the only node there is.
 pub const NODE_NAME: &str = "nanokube";
@@ -71,9 +71,21 @@ pub struct Node {
 impl Node {
     /// Registers the node, starts the pods that are bound to it, and follows the store. Call inside a runtime.
     pub fn start(cluster: Cluster, images: ImageStore, metrics: Metrics, config: NodeConfig) -> anyhow::Result<Node> {
-        let limits = choose_limits(&config)?;
         std::fs::create_dir_all(&config.pods_dir)?;
         let isolation = isolation(&config);
+        Node::start_isolated(cluster, images, metrics, config, isolation)
+    }
+
+    /// The same with pods kept apart from the machine in a given way, which must be possible.
+    pub fn start_isolated(
+        cluster: Cluster,
+        images: ImageStore,
+        metrics: Metrics,
+        config: NodeConfig,
+        isolation: Isolation,
+    ) -> anyhow::Result<Node> {
+        let limits = choose_limits(&config)?;
+        std::fs::create_dir_all(&config.pods_dir)?;
         machine::register(&cluster, &config)?;
         let kubelet = Kubelet::start(cluster, images, config, limits, isolation);
         sampling::start(kubelet.clone(), metrics);

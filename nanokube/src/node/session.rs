@@ -34,6 +34,7 @@ pub(super) struct Exit {
 #[derive(Clone)]
 pub(super) struct Session {
     link: Arc<Link>,
+    notes: Arc<[String]>,
 }
 
 /// A program that runs beside the container's own.
@@ -83,8 +84,14 @@ impl Session {
         link.send(launch, &[]).await.map_err(words("reach the supervisor"))?;
         let (first_sender, first) = oneshot::channel();
         tokio::spawn(listen(ours, Arc::downgrade(&link), first_sender, exit_sender));
-        first.await.unwrap_or_else(|_| Err("the supervisor ended before the container started".to_owned()))?;
-        Ok(Session { link })
+        let notes =
+            first.await.unwrap_or_else(|_| Err("the supervisor ended before the container started".to_owned()))?;
+        Ok(Session { link, notes: notes.into() })
+    }
+
+    /// What had to be done in another way than asked.
+    pub(super) fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Waits for the container's end.
@@ -189,7 +196,7 @@ fn send_some(socket: &UnixStream, bytes: &[u8], files: &[OwnedFd]) -> io::Result
 async fn listen(
     socket: Arc<UnixStream>,
     link: std::sync::Weak<Link>,
-    first: oneshot::Sender<Result<i32, String>>,
+    first: oneshot::Sender<Result<Vec<String>, String>>,
     exit: watch::Sender<Option<Exit>>,
 ) {
     let mut first = Some(first);
@@ -203,7 +210,7 @@ async fn listen(
             let line: Vec<_> = buffer.drain(..=end).collect();
             let Ok(reply) = serde_json::from_slice::<Reply>(&line) else { continue };
             let told = match reply {
-                Reply::Started { pid, .. } => Some(Ok(pid)),
+                Reply::Started { notes } => Some(Ok(notes)),
                 Reply::Failed { message } => Some(Err(message)),
                 Reply::Exited { status, out_of_memory } => {
                     exit.send_replace(Some(Exit { status, out_of_memory }));

@@ -10,7 +10,7 @@ use nanokube::cli::Limiter;
 use nanokube::cluster::{Cluster, DeleteOptions, Part, Patch, Writer};
 use nanokube::image::{ImageStore, host_architecture};
 use nanokube::metrics::Metrics;
-use nanokube::node::{NODE_NAME, Node, NodeConfig};
+use nanokube::node::{Isolation, NODE_NAME, Node, NodeConfig};
 use nanokube::object::{self, Object};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -34,11 +34,22 @@ impl Lab {
 
     pub(crate) fn with(limiter: Limiter) -> Lab {
         let dir = Arc::new(tempfile::tempdir().unwrap());
-        Lab::again(Cluster::in_memory(), dir, limiter)
+        Lab::again(Cluster::in_memory(), dir, limiter, None)
+    }
+
+    /// As on a machine that lets nobody have namespaces or control groups.
+    pub(crate) fn bare() -> Lab {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        Lab::again(Cluster::in_memory(), dir, Limiter::Signals, Some(Isolation::None))
     }
 
     /// A node in a directory and on a cluster that may have been another node's before.
-    pub(crate) fn again(cluster: Cluster, dir: Arc<tempfile::TempDir>, limiter: Limiter) -> Lab {
+    pub(crate) fn again(
+        cluster: Cluster,
+        dir: Arc<tempfile::TempDir>,
+        limiter: Limiter,
+        isolation: Option<Isolation>,
+    ) -> Lab {
         let images = ImageStore::open(&dir.path().join("images")).unwrap();
         let archive = dir.path().join("shell.tar");
         fs::write(&archive, shell_archive()).unwrap();
@@ -60,8 +71,11 @@ impl Lab {
             program: env!("CARGO_BIN_EXE_nanokube").into(),
         };
         let metrics = Metrics::new(Duration::from_secs(1));
-        let node = Node::start(cluster.clone(), images, metrics.clone(), config).unwrap();
-        Lab { cluster, node, metrics, dir }
+        let node = match isolation {
+            Some(isolation) => Node::start_isolated(cluster.clone(), images, metrics.clone(), config, isolation),
+            None => Node::start(cluster.clone(), images, metrics.clone(), config),
+        };
+        Lab { cluster, node: node.unwrap(), metrics, dir }
     }
 
     /// Creates a pod of one container that runs `script` in the shell; `more` is merged into the container.
@@ -112,7 +126,8 @@ impl Lab {
                 return found;
             }
             if Instant::now() > deadline {
-                let pods: Vec<_> = self.cluster.list("pods", None).items.iter().map(|pod| pod["status"].clone()).collect();
+                let pods: Vec<_> =
+                    self.cluster.list("pods", None).items.iter().map(|pod| pod["status"].clone()).collect();
                 panic!("gave up waiting: {what}\nstatus: {pods:#?}\nevents: {:#?}", self.events());
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -121,7 +136,8 @@ impl Lab {
 
     /// `Reason: message` of every event, oldest first.
     pub(crate) fn events(&self) -> Vec<String> {
-        let line = |event: &Object| format!("{}: {}", object::str_at(event, "/reason"), object::str_at(event, "/message"));
+        let line =
+            |event: &Object| format!("{}: {}", object::str_at(event, "/reason"), object::str_at(event, "/message"));
         self.cluster.list("events", None).items.iter().map(line).collect()
     }
 
@@ -166,7 +182,8 @@ impl Lab {
 
 /// Commands of processes that hold this text among their arguments.
 pub(crate) fn processes_with(marker: &str) -> Vec<i32> {
-    let pids = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let pids =
+        fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let own = std::process::id() as i32;
     let holds = |pid: &i32| {
         let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -192,6 +209,8 @@ fn shell_archive() -> Vec<u8> {
         let bytes = fs::read(found.unwrap_or_else(|| panic!("this machine has no {program}"))).unwrap();
         add(&mut layer, &format!("bin/{program}"), &bytes);
     }
+    // The tests' own program, which can play a server.
+    add(&mut layer, "bin/tests", &fs::read(std::env::current_exe().unwrap()).unwrap());
     let layer = layer.into_inner().unwrap();
     let config = json!({
         "architecture": host_architecture(), "os": "linux",

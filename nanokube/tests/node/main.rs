@@ -42,16 +42,24 @@ async fn a_program_that_ends_well_leaves_a_succeeded_pod_and_its_log() {
 async fn a_pod_sees_its_environment_its_files_and_nobody_elses() {
     let lab = Lab::start();
     lab.put("configmaps", "settings", json!({ "data": { "colour": "blue" } }));
-    let mut container = app("echo ip=$POD_IP image=$FROM_IMAGE colour=$COLOUR; cat /etc/settings/colour; echo; cat /etc/hostname; hostname; ls /; echo $$; id -u; sleep 1000");
-    lab::merge(&mut container, json!({
-        "env": [
-            { "name": "POD_IP", "valueFrom": { "fieldRef": { "fieldPath": "status.podIP" } } },
-            { "name": "COLOUR", "valueFrom": { "configMapKeyRef": { "name": "settings", "key": "colour" } } },
-        ],
-        "volumeMounts": [{ "name": "settings", "mountPath": "/etc/settings" }],
-        "securityContext": { "runAsUser": 65532, "runAsGroup": 65532 },
-    }));
-    lab.create("seer", pod(container, json!({ "volumes": [{ "name": "settings", "configMap": { "name": "settings" } }] })));
+    let mut container = app(
+        "echo ip=$POD_IP image=$FROM_IMAGE colour=$COLOUR; cat /etc/settings/colour; echo; cat /etc/hostname; hostname; ls /; echo $$$$; id -u; sleep 1000",
+    );
+    lab::merge(
+        &mut container,
+        json!({
+            "env": [
+                { "name": "POD_IP", "valueFrom": { "fieldRef": { "fieldPath": "status.podIP" } } },
+                { "name": "COLOUR", "valueFrom": { "configMapKeyRef": { "name": "settings", "key": "colour" } } },
+            ],
+            "volumeMounts": [{ "name": "settings", "mountPath": "/etc/settings" }],
+            "securityContext": { "runAsUser": 65532, "runAsGroup": 65532 },
+        }),
+    );
+    lab.create(
+        "seer",
+        pod(container, json!({ "volumes": [{ "name": "settings", "configMap": { "name": "settings" } }] })),
+    );
     let running = lab.until_ready("seer").await;
     let ip = running["status"]["podIP"].as_str().unwrap();
     let log = wait_for_log(&lab, "seer", "65532").await;
@@ -93,9 +101,11 @@ async fn commands_run_inside_and_their_exit_code_comes_back() {
 async fn a_crashing_container_is_restarted_at_once_then_backs_off_and_keeps_its_previous_log() {
     let lab = Lab::start();
     lab.run("crash", "echo run; exit 3", json!({}));
-    let pod = lab.until("crash", "backs off", |pod| {
-        pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "CrashLoopBackOff"
-    }).await;
+    let pod = lab
+        .until("crash", "backs off", |pod| {
+            pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "CrashLoopBackOff"
+        })
+        .await;
     let status = &pod["status"]["containerStatuses"][0];
     assert_eq!(status["lastState"]["terminated"]["exitCode"], 3);
     assert_eq!(status["restartCount"], 1);
@@ -110,20 +120,38 @@ async fn a_crashing_container_is_restarted_at_once_then_backs_off_and_keeps_its_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_image_is_named_and_found_once_it_is_loaded() {
     let lab = Lab::start();
-    lab.create("none", json!({ "containers": [{ "name": "app", "image": "localhost/none:1", "imagePullPolicy": "Never" }] }));
-    let pod = lab.until("none", "waits", |pod| pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "ErrImageNeverPull").await;
+    lab.create(
+        "none",
+        json!({ "containers": [{ "name": "app", "image": "localhost/none:1", "imagePullPolicy": "Never" }] }),
+    );
+    let pod = lab
+        .until("none", "waits", |pod| {
+            pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "ErrImageNeverPull"
+        })
+        .await;
     let message = &pod["status"]["containerStatuses"][0]["state"]["waiting"]["message"];
     assert_eq!(message, "Container image \"localhost/none:1\" is not present with pull policy of Never");
-    lab.create("pull", json!({ "containers": [{ "name": "app", "image": "localhost/none:1", "imagePullPolicy": "IfNotPresent" }] }));
-    lab.until("pull", "gave up", |pod| pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "ImagePullBackOff").await;
+    lab.create(
+        "pull",
+        json!({ "containers": [{ "name": "app", "image": "localhost/none:1", "imagePullPolicy": "IfNotPresent" }] }),
+    );
+    lab.until("pull", "gave up", |pod| {
+        pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "ImagePullBackOff"
+    })
+    .await;
     assert!(lab.until_event("Failed: Failed to pull image").await.contains("nanokube image load"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn probes_decide_about_readiness_and_restarts() {
     let lab = Lab::start();
-    let probe = |file: &str| json!({ "exec": { "command": ["/bin/ls", file] }, "periodSeconds": 1, "failureThreshold": 1 });
-    lab.run("probed", "touch /alive; sleep 1000", json!({ "readinessProbe": probe("/ready"), "livenessProbe": probe("/alive") }));
+    let probe =
+        |file: &str| json!({ "exec": { "command": ["/bin/ls", file] }, "periodSeconds": 1, "failureThreshold": 1 });
+    lab.run(
+        "probed",
+        "touch /alive; sleep 1000",
+        json!({ "readinessProbe": probe("/ready"), "livenessProbe": probe("/alive") }),
+    );
     lab.until_phase("probed", "Running").await;
     lab.until_event("Unhealthy: Readiness probe failed: ").await;
     lab.exec("probed", "touch /ready").await;
@@ -137,7 +165,8 @@ async fn a_failed_liveness_probe_restarts_the_container() {
     let lab = Lab::start();
     let probe = json!({ "tcpSocket": { "port": 1 }, "periodSeconds": 1, "failureThreshold": 2 });
     lab.run("dead", "sleep 1000", json!({ "livenessProbe": probe }));
-    lab.until("dead", "is restarted", |pod| pod["status"]["containerStatuses"][0]["restartCount"].as_i64() >= Some(1)).await;
+    lab.until("dead", "is restarted", |pod| pod["status"]["containerStatuses"][0]["restartCount"].as_i64() >= Some(1))
+        .await;
     lab.until_event("Killing: Container app failed liveness probe, will be restarted").await;
     lab.until_event("Unhealthy: Liveness probe failed: dial tcp").await;
     lab.node.shutdown().await;
@@ -159,21 +188,32 @@ async fn a_deleted_pod_may_say_goodbye_and_one_that_will_not_go_is_killed() {
     let changes = watch.pending().unwrap();
     let last = |name: &str| {
         let of_pod = changes.iter().filter(|change| change.object["metadata"]["name"] == name);
-        of_pod.map(|change| change.object["status"].clone()).rfind(|status| status["containerStatuses"][0]["state"].get("terminated").is_some()).unwrap()
+        of_pod
+            .map(|change| change.object["status"].clone())
+            .rfind(|status| status["containerStatuses"][0]["state"].get("terminated").is_some())
+            .unwrap()
     };
     let ended = |name: &str| last(name)["containerStatuses"][0]["state"]["terminated"].clone();
     assert_eq!((ended("polite")["exitCode"].as_i64(), last("polite")["phase"].as_str()), (Some(0), Some("Succeeded")));
     assert_eq!(ended("polite")["message"], "bye\n");
-    assert_eq!((ended("stubborn")["exitCode"].as_i64(), last("stubborn")["phase"].as_str()), (Some(137), Some("Failed")));
+    assert_eq!(
+        (ended("stubborn")["exitCode"].as_i64(), last("stubborn")["phase"].as_str()),
+        (Some(137), Some("Failed"))
+    );
     lab.until_event("Killing: Stopping container app").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn init_containers_run_in_order_and_a_sidecar_goes_last() {
     let lab = Lab::start();
-    let container = |name: &str, script: &str| json!({ "name": name, "image": lab::IMAGE, "command": ["/bin/sh", "-c", script],
-        "volumeMounts": [{ "name": "shared", "mountPath": "/shared" }] });
-    let mut sidecar = container("side", "trap 'echo side >> /shared/log; exit 0' TERM; echo side >> /shared/log; while :; do sleep 0.05; done");
+    let container = |name: &str, script: &str| {
+        json!({ "name": name, "image": lab::IMAGE, "command": ["/bin/sh", "-c", script],
+        "volumeMounts": [{ "name": "shared", "mountPath": "/shared" }] })
+    };
+    let mut sidecar = container(
+        "side",
+        "trap 'echo side >> /shared/log; exit 0' TERM; echo side >> /shared/log; while :; do sleep 0.05; done",
+    );
     sidecar["restartPolicy"] = "Always".into();
     lab.create("many", json!({
         "restartPolicy": "Never",
@@ -184,7 +224,11 @@ async fn init_containers_run_in_order_and_a_sidecar_goes_last() {
     }));
     lab.until_phase("many", "Succeeded").await;
     assert_eq!(lab.log("many", LogOptions::default()).await, "first\nside\nsecond\napp\n");
-    let pod = lab.until("many", "has no running sidecar", |pod| pod["status"]["initContainerStatuses"][1]["state"].get("terminated").is_some()).await;
+    let pod = lab
+        .until("many", "has no running sidecar", |pod| {
+            pod["status"]["initContainerStatuses"][1]["state"].get("terminated").is_some()
+        })
+        .await;
     assert_eq!(pod["status"]["initContainerStatuses"][1]["state"]["terminated"]["exitCode"], 0);
 }
 
@@ -204,8 +248,13 @@ async fn processes_that_daemonize_end_with_their_pod() {
 #[ignore = "run by the next test"]
 async fn daemon_to_be_killed() {
     let Ok(marker) = std::env::var("NANOKUBE_TEST_MARKER") else { return };
-    let lab = Lab::with(if std::env::var_os("NANOKUBE_TEST_SIGNALS").is_some() { Limiter::Signals } else { Limiter::Auto });
-    lab.run("forker", &format!("setsid sh -c 'setsid sleep {marker} & exit 0'; trap '' TERM; sleep {marker}"), json!({}));
+    let lab =
+        Lab::with(if std::env::var_os("NANOKUBE_TEST_SIGNALS").is_some() { Limiter::Signals } else { Limiter::Auto });
+    lab.run(
+        "forker",
+        &format!("setsid sh -c 'setsid sleep {marker} & exit 0'; trap '' TERM; sleep {marker}"),
+        json!({}),
+    );
     std::future::pending::<()>().await;
 }
 
@@ -258,7 +307,11 @@ async fn a_container_that_takes_too_much_memory_is_killed_for_it() {
         lab.create("greedy", pod(container, never()));
         let pod = lab.until_phase("greedy", "Failed").await;
         let ended = &pod["status"]["containerStatuses"][0]["state"]["terminated"];
-        assert_eq!((ended["reason"].as_str(), ended["exitCode"].as_i64()), (Some("OOMKilled"), Some(137)), "{limiter:?}");
+        assert_eq!(
+            (ended["reason"].as_str(), ended["exitCode"].as_i64()),
+            (Some("OOMKilled"), Some(137)),
+            "{limiter:?}"
+        );
         lab.node.shutdown().await;
     }
 }
@@ -273,14 +326,81 @@ async fn pods_come_back_with_a_new_daemon_and_lost_ones_that_may_not_restart_hav
     first.node.shutdown().await;
     let (cluster, dir) = (first.cluster.clone(), first.dir.clone());
     drop(first);
-    let second = Lab::again(cluster, dir, Limiter::Auto);
-    let pod = second.until("always", "runs again", |pod| {
-        pod["status"]["containerStatuses"][0]["restartCount"] == 1 && nanokube::object::condition_status(pod, "Ready") == Some("True")
-    }).await;
+    let second = Lab::again(cluster, dir, Limiter::Auto, None);
+    let pod = second
+        .until("always", "runs again", |pod| {
+            pod["status"]["containerStatuses"][0]["restartCount"] == 1
+                && nanokube::object::condition_status(pod, "Ready") == Some("True")
+        })
+        .await;
     let last = &pod["status"]["containerStatuses"][0]["lastState"]["terminated"];
     assert_eq!((last["exitCode"].as_i64(), last["reason"].as_str()), (Some(255), Some("Unknown")));
     second.until_phase("never", "Failed").await;
     second.node.shutdown().await;
+}
+
+/// Plays a server that knows nothing of pods: it binds to any address, in IPv4 and IPv6. Runs inside the next test's pods.
+#[test]
+#[ignore = "run by the next test"]
+fn server_at_any_address() {
+    use std::io::Write;
+    let Ok(port) = std::env::var("NANOKUBE_TEST_PORT") else { return };
+    let port: u16 = port.parse().unwrap();
+    let v6 = std::net::TcpListener::bind(("::", port + 1)).unwrap();
+    let v4 = std::net::TcpListener::bind(("0.0.0.0", port)).unwrap();
+    let name = std::env::var("HOSTNAME").unwrap();
+    let serve = |listener: std::net::TcpListener, name: String| {
+        std::thread::spawn(move || {
+            listener.incoming().flatten().for_each(|mut client| client.write_all(name.as_bytes()).unwrap())
+        })
+    };
+    let threads = [serve(v4, name.clone()), serve(v6, name)];
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_that_bind_to_any_address_share_a_port_between_pods() {
+    for lab in [Lab::start(), Lab::bare()] {
+        let port = 20_000 + rand::random::<u16>() % 9_000;
+        for name in ["one", "two"] {
+            lab.create(
+                name,
+                json!({ "containers": [{
+                "name": "app",
+                "image": lab::IMAGE,
+                "command": ["/bin/tests", "--exact", "server_at_any_address", "--ignored"],
+                "env": [{ "name": "NANOKUBE_TEST_PORT", "value": port.to_string() }],
+                "readinessProbe": { "tcpSocket": { "port": port }, "periodSeconds": 1, "failureThreshold": 30 },
+            }] }),
+            );
+        }
+        for name in ["one", "two"] {
+            let pod = lab.until_ready(name).await;
+            let address = pod["status"]["podIP"].as_str().unwrap();
+            for port in [port, port + 1] {
+                let mut client = std::net::TcpStream::connect((address, port)).unwrap();
+                let mut said = String::new();
+                std::io::Read::read_to_string(&mut client, &mut said).unwrap();
+                assert_eq!(said, name);
+            }
+        }
+        lab.node.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_namespaces_programs_run_from_the_image_and_mounts_are_refused_in_words() {
+    let lab = Lab::bare();
+    lab.run("plain", "echo config=$KUBECONFIG; exec sleep 1000", json!({}));
+    lab.until_ready("plain").await;
+    let log = wait_for_log(&lab, "plain", "config=").await;
+    assert!(log.contains("/kubeconfig"), "{log}");
+    let mount = json!({ "volumeMounts": [{ "name": "v", "mountPath": "/etc/settings" }] });
+    let mut container = app("true");
+    lab::merge(&mut container, mount);
+    lab.create("mounted", pod(container, json!({ "volumes": [{ "name": "v", "emptyDir": {} }] })));
+    lab.until_event("FailedMount: cannot mount /etc/settings: this machine allows no mount namespaces").await;
+    lab.node.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -291,8 +411,15 @@ async fn a_start_that_fails_says_why() {
     let ended = &pod["status"]["containerStatuses"][0]["state"]["terminated"];
     assert_eq!((ended["reason"].as_str(), ended["exitCode"].as_i64()), (Some("StartError"), Some(128)));
     assert!(ended["message"].as_str().unwrap().contains("stat /no/such/program: no such file or directory"), "{ended}");
-    lab.run("unset", "true", json!({ "env": [{ "name": "A", "valueFrom": { "secretKeyRef": { "name": "no", "key": "k" } } }] }));
-    lab.until("unset", "waits", |pod| pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "CreateContainerConfigError").await;
+    lab.run(
+        "unset",
+        "true",
+        json!({ "env": [{ "name": "A", "valueFrom": { "secretKeyRef": { "name": "no", "key": "k" } } }] }),
+    );
+    lab.until("unset", "waits", |pod| {
+        pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "CreateContainerConfigError"
+    })
+    .await;
     lab.until_event("Failed: Error: secret \"no\" not found").await;
 }
 
@@ -307,7 +434,8 @@ async fn a_deadline_ends_a_pod_that_runs_for_too_long() {
 /// Runs this file's tests as a user without any rights.
 #[test]
 fn all_of_this_holds_for_an_ordinary_user() {
-    let is_root = std::fs::read_to_string("/proc/self/status").unwrap().lines().any(|line| line.starts_with("Uid:\t0\t"));
+    let is_root =
+        std::fs::read_to_string("/proc/self/status").unwrap().lines().any(|line| line.starts_with("Uid:\t0\t"));
     if !is_root || std::env::var_os("NANOKUBE_TEST_MARKER").is_some() {
         return;
     }

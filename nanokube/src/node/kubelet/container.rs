@@ -234,8 +234,9 @@ impl Container {
             Ok(prepared) => prepared,
             Err(message) => return self.not_configured(message).await,
         };
-        for note in &prepared.notes {
-            self.pod.event(Some(&self.name), Warning, "NotHonoured", note.clone());
+        let first_time = attempt == 0;
+        for note in prepared.notes.iter().filter(|_| first_time) {
+            self.pod.event(Some(&self.name), Normal, "NotHonoured", note.clone());
         }
         let title = format!("{}/{}", self.pod.title(), self.name);
         self.pod.event(Some(&self.name), Normal, "Created", "Container created");
@@ -245,6 +246,9 @@ impl Container {
             Ok(session) => session,
             Err(message) => return (self.not_started(&message, &container_id), Cause::Itself),
         };
+        for note in session.notes().iter().filter(|_| first_time) {
+            self.pod.event(Some(&self.name), Normal, "NotHonoured", note.clone());
+        }
         let handle = RunningContainer { session: session.clone(), cgroup: prepared.cgroup.clone() };
         let since = self.pod.kubelet.cluster.now();
         let probed = self.spec.get("startupProbe").is_some();

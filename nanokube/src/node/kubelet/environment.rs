@@ -74,8 +74,13 @@ fn services(around: &Surroundings<'_>) -> BTreeMap<String, String> {
         if !(is_api || (links && object::namespace(&service) == namespace)) || matches!(host, "" | "None") {
             continue;
         }
+        if is_api {
+            found.extend(api_server(around).unwrap_or_default());
+            continue;
+        }
         let prefix = variable_name(object::name(&service));
         found.insert(format!("{prefix}_SERVICE_HOST"), host.to_owned());
+        found.extend(links_of(&prefix, host, &service));
         for (number, port) in object::array_at(&service, "/spec/ports").iter().enumerate() {
             let value = object::i64_at(port, "/port").unwrap_or(0).to_string();
             let name = object::str_at(port, "/name");
@@ -86,6 +91,38 @@ fn services(around: &Surroundings<'_>) -> BTreeMap<String, String> {
                 found.insert(format!("{prefix}_SERVICE_PORT_{}", variable_name(name)), value);
             }
         }
+    }
+    found
+}
+
+/// The API server itself, not its cluster IP: an ordinary user's proxy cannot listen at a port below 1024.
+fn api_server(around: &Surroundings<'_>) -> Option<BTreeMap<String, String>> {
+    let endpoints = around.cluster.get("endpoints", "default", "kubernetes")?;
+    let subset = object::array_at(&endpoints, "/subsets").first()?;
+    let host = object::str_at(subset, "/addresses/0/ip").to_owned();
+    let port = object::i64_at(subset, "/ports/0/port")?.to_string();
+    Some(BTreeMap::from([
+        ("KUBERNETES_SERVICE_HOST".to_owned(), host),
+        ("KUBERNETES_SERVICE_PORT".to_owned(), port.clone()),
+        ("KUBERNETES_SERVICE_PORT_HTTPS".to_owned(), port),
+    ]))
+}
+
+/// The variables of Docker's container links, which kubelet still sets: `X_PORT`, `X_PORT_80_TCP`, ...
+fn links_of(prefix: &str, host: &str, service: &Value) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for (number, port) in object::array_at(service, "/spec/ports").iter().enumerate() {
+        let value = object::i64_at(port, "/port").unwrap_or(0);
+        let protocol = object::str_at(port, "/protocol").to_lowercase();
+        let url = format!("{protocol}://{host}:{value}");
+        if number == 0 {
+            found.push((format!("{prefix}_PORT"), url.clone()));
+        }
+        let base = format!("{prefix}_PORT_{value}_{}", protocol.to_uppercase());
+        found.push((base.clone(), url));
+        found.push((format!("{base}_PROTO"), protocol));
+        found.push((format!("{base}_PORT"), value.to_string()));
+        found.push((format!("{base}_ADDR"), host.to_owned()));
     }
     found
 }

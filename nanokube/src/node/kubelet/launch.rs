@@ -23,6 +23,8 @@ use crate::object;
 
 const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const SHM_SIZE_BYTES: u64 = 64 << 20;
+/// Where service account tokens are mounted.
+const TOKEN_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// The capabilities that container runtimes leave a container, as a bit mask.
 const CAPABILITIES_DEFAULT: u64 = 0xa80425fb;
 
@@ -86,6 +88,7 @@ pub(super) fn prepare(pod: &PodContext, spec: &Value, image: &Image, attempt: u3
     let name = object::str_at(spec, "/name");
     let mut notes = Vec::new();
     let command = command(pod, &object, spec, &image.config.config, &mut notes)?;
+    notes.extend(not_applied(pod, &object, spec));
     let cgroup = cgroup(pod, spec, name)?;
     let limits = limits(spec);
     let in_groups = cgroup.is_some();
@@ -99,6 +102,7 @@ pub(super) fn prepare(pod: &PodContext, spec: &Value, image: &Image, attempt: u3
         cpu_limit_milli: limits.cpu_limit_milli.filter(|_| !in_groups),
         memory_limit_bytes: limits.memory_limit_bytes.filter(|_| !memory_limited),
         log: log_path(pod, name),
+        bind_address: Some(pod.address).filter(|_| !object::bool_at(&object, "/spec/hostNetwork")),
         stdin: object::bool_at(spec, "/stdin"),
         tty: object::bool_at(spec, "/tty"),
         command,
@@ -213,6 +217,18 @@ fn user(
     Ok(User { uid: own.0.as_raw(), gid: own.1.as_raw(), groups: Vec::new() })
 }
 
+/// What of the security context has no effect on this machine.
+fn not_applied(pod: &PodContext, object: &Value, spec: &Value) -> Option<String> {
+    let mut fields = vec!["seccompProfile", "seLinuxOptions", "appArmorProfile"];
+    if pod.kubelet.isolation == Isolation::None {
+        fields.push("readOnlyRootFilesystem");
+    }
+    fields.retain(|field| security(object, spec, field).is_some_and(|value| !value.is_null() && *value != false));
+    let name = object::str_at(spec, "/name");
+    (!fields.is_empty())
+        .then(|| format!("container {name} is a process of this machine: {} not applied", fields.join(", ")))
+}
+
 fn capabilities(spec: &Value) -> u64 {
     if spec.pointer("/securityContext/privileged") == Some(&Value::Bool(true)) {
         return u64::MAX;
@@ -271,8 +287,11 @@ fn root(
 ) -> Result<Root, String> {
     let mounts = mounts(pod, object, spec)?;
     let Isolation::Namespaces { user_namespace, overlay } = pod.kubelet.isolation else {
-        if let Some(mount) = mounts.first() {
-            let why = "this machine allows no mount namespaces, so a pod sees the machine's own file system";
+        // The token comes by KUBECONFIG; anything else must be where the pod asks for it.
+        if let Some(mount) = mounts.iter().find(|mount| mount.target != TOKEN_DIR) {
+            let why = "this machine allows no mount namespaces to an ordinary user, so a pod sees the machine's own files; \
+                       allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, or \
+                       kernel.apparmor_restrict_unprivileged_userns=0) or run nanokube as root";
             return Err(format!("FailedMount: cannot mount {}: {why}", mount.target));
         }
         return Ok(Root::Host { rootfs: image.rootfs.clone() });

@@ -7,12 +7,14 @@
 //! One thread: forking stays simple, and the parent-death signal is bound to the thread that forked.
 
 mod accountant;
+mod bind;
 pub mod check;
 mod control;
 mod limiter;
 pub mod protocol;
 mod rootfs;
 mod sandbox;
+mod spawn;
 mod sys;
 
 use super::cgroup::{self, Throttling, Usage};
@@ -20,16 +22,17 @@ use super::log::{LogWriter, Stream};
 use super::process_tree;
 use accountant::Accountant;
 use base64::Engine;
+use bind::Binder;
 use control::Control;
 use limiter::Limiter;
 use protocol::{ExitStatus, Launch, Reply, Request, Root};
 use rustix::event::{PollFd, PollFlags, poll};
 use sandbox::{Namespaces, Stdio};
+use spawn::{Spawned, spawn};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -66,6 +69,7 @@ struct Supervisor {
     signals: OwnedFd,
     launch: Launch,
     main_pid: i32,
+    binder: Option<Binder>,
     namespaces: Option<Namespaces>,
     /// Reading ends of what the container prints, with the stream it is.
     outputs: Vec<(File, Stream)>,
@@ -106,19 +110,26 @@ impl Supervisor {
             Err(error) => return control.fail(&format!("cannot open the standard streams: {error}")),
         };
         let stdio = Stdio { files: streams.stdio.each_ref().map(|file| file.as_raw_fd()), terminal: launch.tty };
-        let started = spawn(sandbox::clone_flags(&launch.root), &launch.cgroup_procs, |_| {
-            sandbox::become_main(&launch.command, &launch.root, &launch.hostname, &stdio)
+        let bind_address = launch.bind_address.filter(|_| bind::is_possible());
+        let flags = sandbox::clone_flags(&launch.root);
+        let started = spawn(flags, &launch.cgroup_procs, bind_address, |news| {
+            sandbox::become_main(&launch, bind_address.map(|_| news), &stdio)
         });
         drop(streams.stdio);
-        let main_pid = match started {
-            Ok(pid) => pid,
+        let Spawned { pid: main_pid, binder, mut notes } = match started {
+            Ok(spawned) => spawned,
             Err(message) => return control.fail(&message),
         };
+        if launch.bind_address.is_some() && bind_address.is_none() {
+            notes.push(
+                "ports are shared with the whole machine: it does not let one process bind for another".to_owned(),
+            );
+        }
         let namespaces = match &launch.root {
             Root::Image(image) => Namespaces::of(main_pid, image.user_namespace).ok(),
             Root::Host { .. } => None,
         };
-        control.send(&Reply::Started { pid: main_pid, notes: Vec::new() });
+        control.send(&Reply::Started { notes });
         let epoch = Instant::now();
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
         let limiter = launch.cpu_limit_milli.map(|milli| Limiter::new(milli, cores, 0));
@@ -126,6 +137,7 @@ impl Supervisor {
             control,
             signals,
             main_pid,
+            binder,
             namespaces,
             outputs: streams.outputs,
             input: streams.input,
@@ -145,6 +157,7 @@ impl Supervisor {
     fn run(mut self) -> ExitCode {
         loop {
             let (control_ready, signals_ready, outputs_ready) = self.wait();
+            self.answer_binds();
             if outputs_ready {
                 self.read_outputs();
             }
@@ -176,12 +189,14 @@ impl Supervisor {
             PollFd::from_borrowed_fd(self.control.file(), PollFlags::IN),
             PollFd::new(&self.signals, PollFlags::IN),
         ];
+        let outputs = self.outputs.len();
         files.extend(self.outputs.iter().map(|(file, _)| PollFd::new(file, PollFlags::IN)));
+        files.extend(self.binder.as_ref().map(|binder| PollFd::new(binder.file(), PollFlags::IN)));
         if poll(&mut files, timeout.as_ref()).is_err() {
             return (false, true, true); // interrupted: look at what cannot block
         }
         let ready = |file: &PollFd<'_>| !file.revents().is_empty();
-        (ready(&files[0]), ready(&files[1]), files[2..].iter().any(ready))
+        (ready(&files[0]), ready(&files[1]), files[2..2 + outputs].iter().any(ready))
     }
 
     fn read_outputs(&mut self) {
@@ -259,9 +274,24 @@ impl Supervisor {
     }
 
     fn spawn_exec(&self, command: &protocol::Command, stdio: &Stdio) -> Result<i32, String> {
-        spawn(0, &self.launch.cgroup_procs, |report| {
-            sandbox::become_exec(command, &self.launch.root, self.namespaces.as_ref(), stdio, report)
-        })
+        let spawned = spawn(0, &self.launch.cgroup_procs, None, |news| {
+            sandbox::become_exec(command, &self.launch.root, self.namespaces.as_ref(), stdio, news)
+        });
+        spawned.map(|spawned| spawned.pid)
+    }
+
+    /// Answers programs that wait for their `bind`; with the last of them the listener ends.
+    fn answer_binds(&mut self) {
+        let Some(binder) = &self.binder else { return };
+        let mut files = [PollFd::new(binder.file(), PollFlags::IN)];
+        let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+        while poll(&mut files, Some(&now)).is_ok_and(|ready| ready > 0) {
+            if !files[0].revents().contains(PollFlags::IN) {
+                self.binder = None;
+                return;
+            }
+            binder.answer();
+        }
     }
 
     fn feed(&mut self, data: &str) {
@@ -358,49 +388,6 @@ impl Supervisor {
 
     fn now_ns(&self) -> u64 {
         u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX)
-    }
-}
-
-/// Forks a child that first joins the control groups and then runs `become`, which returns only its failure.
-///
-/// The child can report that another process took its place (a fork into a joined process namespace).
-fn spawn(
-    clone_flags: i32,
-    cgroup_procs: &[PathBuf],
-    become_program: impl FnOnce(&dyn Fn(i32)) -> String,
-) -> Result<i32, String> {
-    let pipe = || {
-        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-            .map_err(|error| format!("cannot open a pipe: {error}"))
-    };
-    let ((go_read, go_write), (news_read, news_write)) = (pipe()?, pipe()?);
-    let child = sys::fork(clone_flags).map_err(|error| format!("cannot start a process: {error}"))?;
-    if child == 0 {
-        drop((go_write, news_read));
-        let mut news = File::from(news_write);
-        let mut go = [0];
-        if File::from(go_read).read_exact(&mut go).is_err() {
-            sys::exit(127);
-        }
-        let report = |pid: i32| drop((&news).write_all(format!("P{pid}\n").as_bytes()));
-        let run = std::panic::AssertUnwindSafe(|| become_program(&report));
-        let message = std::panic::catch_unwind(run).unwrap_or_else(|_| "the supervisor failed".to_owned());
-        let _ = news.write_all(format!("E{message}").as_bytes()); // the supervisor is gone if this fails
-        sys::exit(127);
-    }
-    drop((go_read, news_write));
-    for file in cgroup_procs {
-        if let Err(error) = std::fs::write(file, child.to_string()) {
-            process_tree::send_signal(child, libc::SIGKILL);
-            return Err(format!("cannot join the control group {}: {error}", file.display()));
-        }
-    }
-    let mut news = String::new();
-    let told = File::from(go_write).write_all(b"g").and_then(|()| File::from(news_read).read_to_string(&mut news));
-    told.map_err(|error| format!("the new process does not answer: {error}"))?;
-    match news.split_once('E') {
-        Some((_, message)) => Err(message.to_owned()),
-        None => Ok(news.trim().strip_prefix('P').and_then(|pid| pid.parse().ok()).unwrap_or(child)),
     }
 }
 

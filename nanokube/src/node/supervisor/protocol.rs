@@ -21,6 +21,8 @@ pub struct Launch {
     pub cpu_limit_milli: Option<u64>,
     pub memory_limit_bytes: Option<u64>,
     pub log: PathBuf,
+    /// Where servers that bind to any address are moved to.
+    pub bind_address: Option<std::net::Ipv4Addr>,
     pub stdin: bool,
     pub tty: bool,
 }
@@ -100,7 +102,6 @@ pub enum Request {
 pub enum Reply {
     /// The program runs; `notes` say what had to be done in another way.
     Started {
-        pid: i32,
         notes: Vec<String>,
     },
     /// It could not be started, and the supervisor ends.

@@ -3,8 +3,9 @@
 //! Runs in the child of a single-threaded supervisor, so that ordinary code (allocation, files) is safe after the fork.
 //! Every step that fails ends the child with a message to the supervisor, never with a half-made container.
 
-use super::protocol::{Command, Root, User};
+use super::protocol::{Command, Launch, Root, User};
 use super::rootfs;
+use super::spawn::News;
 use super::sys;
 use crate::image::rooted;
 use std::ffi::CString;
@@ -61,19 +62,17 @@ pub(super) fn clone_flags(root: &Root) -> i32 {
 }
 
 /// Becomes the container's main process. Returns only with an error.
-pub(super) fn become_main(command: &Command, root: &Root, hostname: &str, stdio: &Stdio) -> String {
-    match try_become_main(command, root, hostname, stdio) {
+///
+/// With `binds` its `bind` calls are answered by the supervisor.
+pub(super) fn become_main(launch: &Launch, binds: Option<&News>, stdio: &Stdio) -> String {
+    match try_become_main(launch, binds, stdio) {
         Ok(never) => match never {},
         Err(message) => message,
     }
 }
 
-fn try_become_main(
-    command: &Command,
-    root: &Root,
-    hostname: &str,
-    stdio: &Stdio,
-) -> Result<std::convert::Infallible, String> {
+fn try_become_main(launch: &Launch, binds: Option<&News>, stdio: &Stdio) -> Result<std::convert::Infallible, String> {
+    let Launch { command, root, hostname, .. } = launch;
     sys::die_with_parent().map_err(at("set the parent death signal"))?;
     sys::new_session(stdio).map_err(at("make a session"))?;
     if let Root::Image(image) = root {
@@ -83,6 +82,7 @@ fn try_become_main(
         sys::set_hostname(hostname).map_err(at("set the host name"))?;
         rootfs::enter(image, &command.argv)?;
     }
+    binds.map_or(Ok(()), News::hand_over_binds)?;
     // A pipe of the supervisor's must stay openable as /dev/stdout by the container's user.
     for file in stdio.files {
         let _ = sys::chown(file, command.user.uid, command.user.gid); // sockets and read-only devices may refuse
@@ -96,7 +96,7 @@ pub(super) fn become_exec(
     root: &Root,
     namespaces: Option<&Namespaces>,
     stdio: &Stdio,
-    report: impl Fn(i32),
+    news: &News,
 ) -> String {
     let outcome = || -> Result<std::convert::Infallible, String> {
         if let Some(namespaces) = namespaces {
@@ -105,7 +105,7 @@ pub(super) fn become_exec(
             match sys::fork(0).map_err(at("fork"))? {
                 0 => {}
                 child => {
-                    report(child);
+                    news.moved_to(child);
                     sys::exit(0);
                 }
             }
