@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -40,6 +41,7 @@ pub fn run(directory: &Directory, start: &cli::Start) -> anyhow::Result<()> {
     let holding = instance::acquire(directory, |network| {
         listen.is_some() || std::net::TcpListener::bind((network.node(), API_PORT)).is_ok()
     })?;
+    raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
         .max_blocking_threads(16)
@@ -49,6 +51,15 @@ pub fn run(directory: &Directory, start: &cli::Start) -> anyhow::Result<()> {
     let result = runtime.block_on(serve(directory, start, holding, began));
     runtime.shutdown_timeout(Duration::from_millis(500));
     result
+}
+
+/// Each connection is a file: as many as the system lets this user have.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        eprintln!("cannot raise the limit of open files: {error}");
+    }
 }
 
 async fn serve(directory: &Directory, start: &cli::Start, holding: Holding, began: Instant) -> anyhow::Result<()> {

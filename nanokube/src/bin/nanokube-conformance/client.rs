@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{Request, Uri};
 use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use rustls::RootCertStore;
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
@@ -21,6 +22,13 @@ pub(crate) struct Client {
     server: Uri,
     token: String,
     tls: Option<TlsConnector>,
+}
+
+/// One open connection.
+pub(crate) struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    host: String,
+    token: String,
 }
 
 /// What a case sends.
@@ -79,38 +87,30 @@ impl Client {
 
     /// Sends a request and reads the whole answer.
     pub(crate) async fn send(&self, call: &Call) -> anyhow::Result<Answer> {
-        let response = self.start(call).await?;
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.context("the answer broke off")?.to_bytes();
-        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+        self.connect().await?.send(call).await
     }
 
     /// Sends a request and returns as soon as the headers are there.
     pub(crate) async fn start(&self, call: &Call) -> anyhow::Result<http::Response<hyper::body::Incoming>> {
+        self.connect().await?.start(call).await
+    }
+
+    /// A connection of one's own, for many requests after each other.
+    pub(crate) async fn connect(&self) -> anyhow::Result<Connection> {
         let host = self.server.host().context("the server URL has no host")?.to_string();
         let default_port = if self.tls.is_some() { 443 } else { 80 };
         let port = self.server.port_u16().unwrap_or(default_port);
         let stream = TcpStream::connect((host.as_str(), port)).await.context("cannot connect to the server")?;
-        let mut request = Request::builder().method(call.method.as_str()).uri(&call.path).header("Host", &host);
-        if !self.token.is_empty() {
-            request = request.header("Authorization", format!("Bearer {}", self.token));
-        }
-        if let Some(content_type) = &call.content_type {
-            request = request.header("Content-Type", content_type);
-        }
-        if let Some(accept) = &call.accept {
-            request = request.header("Accept", accept);
-        }
-        let request = request.body(Full::new(call.body.clone())).context("not a request")?;
-        let sent = match &self.tls {
+        stream.set_nodelay(true).context("cannot set up the connection")?;
+        let sender = match &self.tls {
             Some(tls) => {
-                let name = ServerName::try_from(host).context("not a server name")?;
+                let name = ServerName::try_from(host.clone()).context("not a server name")?;
                 let stream = tls.connect(name, stream).await.context("TLS failed")?;
-                exchange(TokioIo::new(stream), request).await
+                handshake(TokioIo::new(stream)).await
             }
-            None => exchange(TokioIo::new(stream), request).await,
+            None => handshake(TokioIo::new(stream)).await,
         };
-        sent.with_context(|| format!("{} {} failed", call.method, call.path))
+        Ok(Connection { sender: sender.context("HTTP failed")?, host, token: self.token.clone() })
     }
 
     /// A GET that wants JSON.
@@ -126,14 +126,40 @@ impl Client {
     }
 }
 
-async fn exchange<T>(io: T, request: Request<Full<Bytes>>) -> hyper::Result<http::Response<hyper::body::Incoming>>
+impl Connection {
+    pub(crate) async fn start(&mut self, call: &Call) -> anyhow::Result<http::Response<hyper::body::Incoming>> {
+        let mut request = Request::builder().method(call.method.as_str()).uri(&call.path).header("Host", &self.host);
+        if !self.token.is_empty() {
+            request = request.header("Authorization", format!("Bearer {}", self.token));
+        }
+        if let Some(content_type) = &call.content_type {
+            request = request.header("Content-Type", content_type);
+        }
+        if let Some(accept) = &call.accept {
+            request = request.header("Accept", accept);
+        }
+        let request = request.body(Full::new(call.body.clone())).context("not a request")?;
+        self.sender.ready().await.context("the connection is closed")?;
+        let sent = self.sender.send_request(request).await;
+        sent.with_context(|| format!("{} {} failed", call.method, call.path))
+    }
+
+    /// Sends a request and reads the whole answer.
+    pub(crate) async fn send(&mut self, call: &Call) -> anyhow::Result<Answer> {
+        let (parts, body) = self.start(call).await?.into_parts();
+        let body = body.collect().await.context("the answer broke off")?.to_bytes();
+        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+    }
+}
+
+async fn handshake<T>(io: T) -> hyper::Result<SendRequest<Full<Bytes>>>
 where
     T: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
 {
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
-    // The connection ends with the answer; its errors show in the answer.
+    let (sender, connection) = hyper::client::conn::http1::handshake(io).await?;
+    // The connection ends with its last answer; its errors show there.
     tokio::spawn(connection);
-    sender.send_request(request).await
+    Ok(sender)
 }
 
 fn connector(cluster: &Value) -> anyhow::Result<TlsConnector> {
