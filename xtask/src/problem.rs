@@ -145,10 +145,10 @@ pub(crate) fn tool_missing(tool: &str, install: &str) -> Problem {
     Problem::new(format!("`{tool}` is not installed, or not on PATH"), install)
 }
 
-pub(crate) fn build_failed(packages: &str) -> Problem {
+pub(crate) fn build_failed(binaries: &str) -> Problem {
     Problem::new(
-        format!("building {packages} failed; the compiler's messages are above"),
-        format!("cargo build {}", packages.split(", ").map(|p| format!("-p {p}")).collect::<Vec<_>>().join(" ")),
+        format!("building {binaries} failed; the compiler's messages are above"),
+        format!("cargo build {}", binaries.split(", ").map(|p| format!("--bin {p}")).collect::<Vec<_>>().join(" ")),
     )
 }
 

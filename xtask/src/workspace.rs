@@ -11,7 +11,8 @@ use xshell::{Shell, cmd};
 use crate::problem;
 use crate::terminal::Terminal;
 
-/// The packages whose binaries xtask spawns, built by one call so that their dependencies are resolved once.
+/// The binaries that xtask spawns, built by one call. Chosen by `--bin` from the whole workspace, so that features are
+/// resolved as they were for xtask itself and nothing is compiled twice.
 const SPAWNED: [&str; 3] = ["nanokube", "service", "loadgen"];
 
 #[derive(Clone, Debug)]
@@ -69,25 +70,30 @@ impl Workspace {
         self.root.join(".swell")
     }
 
-    /// Builds the binaries that the lab spawns; cargo itself looks first. Says whether anything had to be built.
+    /// Builds the binaries that the lab spawns; says whether anything had to be built.
     pub(crate) fn build(&self, terminal: &Terminal) -> Result<bool> {
-        let before = self.built();
+        self.build_binaries(terminal, &SPAWNED)
+    }
+
+    /// Builds binaries of the workspace by name. Cargo itself looks first.
+    pub(crate) fn build_binaries(&self, terminal: &Terminal, names: &[&str]) -> Result<bool> {
+        let before = self.built(names);
         let target_dir = self.target_dir();
         let release: &[&str] = if self.bin_dir.ends_with("release") { &["--release"] } else { &[] };
-        let packages: Vec<&str> = SPAWNED.iter().flat_map(|package| ["-p", *package]).collect();
+        let bins: Vec<&str> = names.iter().flat_map(|name| ["--bin", *name]).collect();
         let quiet: &[&str] = if terminal.is_interactive() { &[] } else { &["--quiet"] };
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
         let shell = Shell::new()?;
         shell.change_dir(&self.root);
-        cmd!(shell, "{cargo} build {quiet...} {release...} --locked --target-dir {target_dir} {packages...}")
+        cmd!(shell, "{cargo} build {quiet...} {release...} --locked --target-dir {target_dir} {bins...}")
             .quiet()
             .run()
-            .with_context(|| problem::build_failed(&SPAWNED.join(", ")))?;
-        Ok(self.built() != before)
+            .with_context(|| problem::build_failed(&names.join(", ")))?;
+        Ok(self.built(names) != before)
     }
 
-    fn built(&self) -> Vec<Option<std::time::SystemTime>> {
-        SPAWNED.iter().map(|name| self.binary(name).metadata().ok()?.modified().ok()).collect()
+    fn built(&self, names: &[&str]) -> Vec<Option<std::time::SystemTime>> {
+        names.iter().map(|name| self.binary(name).metadata().ok()?.modified().ok()).collect()
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) fn run(lab: &Lab<'_>, verb: &ConformanceVerb) -> Result<u8> {
 }
 
 fn api(lab: &Lab<'_>, kubeconfig: Option<&Path>, recordings: Option<&Path>) -> Result<u8> {
-    lab.workspace.build(lab.terminal)?;
+    lab.workspace.build_binaries(lab.terminal, &["nanokube", SUITE])?;
     if let Some(kubeconfig) = kubeconfig {
         return replay(lab, kubeconfig, recordings);
     }
