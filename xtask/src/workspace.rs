@@ -41,7 +41,7 @@ impl Workspace {
 
     /// A workspace at `root`, for tests.
     #[cfg(test)]
-    pub fn at(root: &Path) -> Workspace {
+    pub(crate) fn at(root: &Path) -> Workspace {
         Workspace { root: root.to_path_buf(), bin_dir: root.join("target/debug") }
     }
 

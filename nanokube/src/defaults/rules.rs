@@ -89,11 +89,7 @@ const AUTOSCALER: &[Rule] = &[
 ];
 const NETWORK_POLICY: &[Rule] =
     &[rule("spec.ingress[].ports[].protocol", TCP), rule("spec.egress[].ports[].protocol", TCP)];
-const NAMESPACE: &[Rule] = &[
-    rule("spec", "{}"),
-    rule("status", "{}"),
-    rule("status.phase", "\"Active\""),
-];
+const NAMESPACE: &[Rule] = &[rule("spec", "{}"), rule("status", "{}"), rule("status.phase", "\"Active\"")];
 const DISRUPTION_BUDGET: &[Rule] = &[
     rule("status", "{}"),
     rule("status.disruptionsAllowed", "0"),

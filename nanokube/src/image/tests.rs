@@ -194,3 +194,25 @@ fn files_that_are_no_archive_are_refused_with_the_command_that_makes_one() {
     cut.truncate(cut.len() / 2);
     check_refused(&cut, "");
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(200))]
+
+    /// Damage anywhere is an error or harmless; it never panics, hangs, or writes outside.
+    #[test]
+    fn a_damaged_archive_never_does_harm(flips: Vec<(proptest::sample::Index, u8)>, cut: proptest::sample::Index) {
+        let mut bytes = good(vec![Layer::new().file("app", "x").link("l", "app", tar::EntryType::Symlink)], &["a:1"]);
+        for (at, value) in flips.iter().take(4) {
+            let at = at.index(bytes.len());
+            bytes[at] ^= value;
+        }
+        bytes.truncate(bytes.len() - cut.index(bytes.len()) / 8);
+        let dir = tempfile::tempdir().unwrap();
+        if let Ok(loaded) = load(dir.path(), &bytes) {
+            proptest::prop_assert!(loaded.len() <= 1);
+        }
+        let mut left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        proptest::prop_assert_eq!(left, ["archive.tar", "images"]);
+    }
+}

@@ -333,7 +333,14 @@ pub const BUILT_IN: &[Row] = &[
         subresources: &[status("Ingress")],
         ..NETWORKING
     },
-    Row { plural: "ipaddresses", singular: "ipaddress", kind: "IPAddress", namespaced: false, short_names: &["ip"], ..NETWORKING_FLAT },
+    Row {
+        plural: "ipaddresses",
+        singular: "ipaddress",
+        kind: "IPAddress",
+        namespaced: false,
+        short_names: &["ip"],
+        ..NETWORKING_FLAT
+    },
     Row {
         plural: "networkpolicies",
         singular: "networkpolicy",

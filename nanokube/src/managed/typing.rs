@@ -109,9 +109,7 @@ impl<'a> Typing<'a> {
     /// Whether Go shows this container even when nothing was written to it (a struct, or a list that is never left out).
     pub(crate) fn is_always_there(self) -> bool {
         match self {
-            Typing::Field(field) => {
-                !field.pointer && (matches!(field.shape, Shape::Struct(_)) || !field.omit_empty)
-            }
+            Typing::Field(field) => !field.pointer && (matches!(field.shape, Shape::Struct(_)) || !field.omit_empty),
             _ => false,
         }
     }

@@ -3,6 +3,8 @@
 //! Allocatable CPU leaves half a core to the API, the proxy and the load generator, so that a cluster full of busy pods
 //! still measures honestly. There are no pressure conditions to report truthfully, so they are reported as absent.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{NODE_NAME, NodeConfig};
@@ -17,6 +19,13 @@ const RESERVED_CPU_MILLI: u64 = 500;
 const RESERVED_MEMORY_KIB: u64 = 256 << 10;
 const PODS_MAX: u32 = 110;
 
+/// How often the lease is renewed, and after how many renewals the status is written again, as a real kubelet does.
+const LEASE_PERIOD: Duration = Duration::from_secs(10);
+const LEASE_DURATION_S: u64 = 40;
+const LEASES_PER_STATUS: u32 = 30;
+const LEASES: &str = "leases.coordination.k8s.io";
+const LEASE_NAMESPACE: &str = "kube-node-lease";
+
 /// Creates the Node, or brings it up to date.
 pub(super) fn register(cluster: &Cluster, config: &NodeConfig) -> Result<(), ApiError> {
     let writer = Writer::controller("kubelet");
@@ -24,9 +33,56 @@ pub(super) fn register(cluster: &Cluster, config: &NodeConfig) -> Result<(), Api
         cluster.create("nodes", "", node(), &writer)?;
     }
     let now = object::time(cluster.now());
-    let status = Patch::Merge(json!({ "status": status(config, &now) }));
+    let mut status = status(config, &now);
+    // A condition that holds on keeps its time.
+    if let Some(current) = cluster.get("nodes", "", NODE_NAME) {
+        for condition in status["conditions"].as_array_mut().into_iter().flatten() {
+            let before = object::condition(&current, object::str_at(condition, "/type"));
+            if let Some(before) = before.filter(|before| before["status"] == condition["status"]) {
+                condition["lastTransitionTime"] = before["lastTransitionTime"].clone();
+            }
+        }
+    }
+    let status = Patch::Merge(json!({ "status": status }));
     cluster.patch("nodes", "", NODE_NAME, status, Part::Status, &writer)?;
     Ok(())
+}
+
+/// Shows that the node lives, for as long as it does.
+pub(super) async fn beat(cluster: Cluster, config: NodeConfig) {
+    let mut beats: u32 = 0;
+    loop {
+        let written = if beats.is_multiple_of(LEASES_PER_STATUS) { register(&cluster, &config) } else { Ok(()) };
+        if let Err(error) = written.and_then(|()| renew_lease(&cluster)) {
+            eprintln!("node: heartbeat: {}", error.message);
+        }
+        tokio::time::sleep(LEASE_PERIOD).await;
+        beats = beats.wrapping_add(1);
+    }
+}
+
+fn renew_lease(cluster: &Cluster) -> Result<(), ApiError> {
+    let writer = Writer::controller("kubelet");
+    let spec = json!({
+        "holderIdentity": NODE_NAME,
+        "leaseDurationSeconds": LEASE_DURATION_S,
+        "renewTime": object::micro_time(cluster.now()),
+    });
+    if cluster.get(LEASES, LEASE_NAMESPACE, NODE_NAME).is_some() {
+        let renewed = Patch::Merge(json!({ "spec": spec }));
+        return cluster.patch(LEASES, LEASE_NAMESPACE, NODE_NAME, renewed, Part::Object, &writer).map(drop);
+    }
+    // A cluster in a test may lack the namespace; it does without.
+    if cluster.get("namespaces", "", LEASE_NAMESPACE).is_none() {
+        return Ok(());
+    }
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": { "name": NODE_NAME, "namespace": LEASE_NAMESPACE },
+        "spec": spec,
+    });
+    cluster.create(LEASES, LEASE_NAMESPACE, lease, &writer).map(drop)
 }
 
 fn node() -> Value {

@@ -87,6 +87,7 @@ impl Node {
         let limits = choose_limits(&config)?;
         std::fs::create_dir_all(&config.pods_dir)?;
         machine::register(&cluster, &config)?;
+        tokio::spawn(machine::beat(cluster.clone(), config.clone()));
         let kubelet = Kubelet::start(cluster, images, config, limits, isolation);
         sampling::start(kubelet.clone(), metrics);
         Ok(Node { kubelet })

@@ -10,7 +10,8 @@ const OPERATIONS_LIMIT: usize = 10_000;
 /// `target` after all `operations`.
 pub fn apply(mut target: Value, operations: &Value) -> Result<Value, ApiError> {
     let Some(operations) = operations.as_array() else {
-        let message = "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp";
+        let message =
+            "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp";
         return Err(ApiError::bad_request(message));
     };
     if operations.len() > OPERATIONS_LIMIT {

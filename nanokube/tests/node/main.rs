@@ -2,6 +2,8 @@
 //!
 //! All tests pass for root and for an ordinary user; the last one runs the others as one where it can.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod lab;
 
 use std::time::Duration;

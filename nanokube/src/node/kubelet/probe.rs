@@ -1,7 +1,8 @@
 //! Probes and lifecycle hooks: HTTP GET, a TCP connection, or a command in the container.
 //!
-//! Thresholds, periods and the words of failures follow the kubelet. The first probe comes a moment after the start
-//! (or after `initialDelaySeconds`), later ones once a period. HTTPS is spoken without looking at the certificate.
+//! Thresholds, periods and the words of failures follow the kubelet. Before its first period is over a container that is
+//! not ready yet is asked again and again, ever more slowly; such early attempts can only succeed, their failures count
+//! for nothing. HTTPS is spoken without looking at the certificate.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,8 +21,9 @@ use crate::node::session::Session;
 use crate::node::supervisor::protocol::ExitStatus;
 use crate::object;
 
-/// A process needs a moment until it listens; probing it before that only costs a period.
-const FIRST_DELAY: Duration = Duration::from_millis(100);
+/// Pauses between early attempts: the first, and the longest.
+const EARLY_FIRST: Duration = Duration::from_millis(5);
+const EARLY_MAX: Duration = Duration::from_millis(250);
 /// As much of an answer as is read to find its status line.
 const ANSWER_BYTES_MAX: usize = 4 << 10;
 /// How long a hook may take when nothing else bounds it.
@@ -123,17 +125,41 @@ impl Prober {
         self.pod.event(Some(&self.container), Warning, "Unhealthy", format!("{kind} probe failed: {why}"));
     }
 
-    async fn pace(&self) -> tokio::time::Interval {
-        let delay = self.seconds("initialDelaySeconds", 0).max(FIRST_DELAY);
-        tokio::time::sleep(delay).await;
-        let mut ticks = tokio::time::interval(self.seconds("periodSeconds", 10).max(Duration::from_secs(1)));
+    fn period(&self) -> Duration {
+        self.seconds("periodSeconds", 10).max(Duration::from_secs(1))
+    }
+
+    /// Waits out the initial delay, then asks until it succeeds or the first period is over. True if it succeeded.
+    async fn early(&self) -> bool {
+        tokio::time::sleep(self.seconds("initialDelaySeconds", 0)).await;
+        if self.threshold("successThreshold", 1) > 1 {
+            return false;
+        }
+        let until = tokio::time::Instant::now() + self.period();
+        let mut pause = EARLY_FIRST;
+        while tokio::time::Instant::now() + pause < until {
+            tokio::time::sleep(pause).await;
+            if self.once().await.is_ok() {
+                return true;
+            }
+            pause = (pause * 2).min(EARLY_MAX);
+        }
+        tokio::time::sleep_until(until).await;
+        false
+    }
+
+    fn pace(&self) -> tokio::time::Interval {
+        let mut ticks = tokio::time::interval(self.period());
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         ticks
     }
 
     /// True when the container has started, false when it has to be killed.
     async fn until_started(self) -> bool {
-        let mut ticks = self.pace().await;
+        if self.early().await {
+            return true;
+        }
+        let mut ticks = self.pace();
         let mut failures = 0;
         loop {
             ticks.tick().await;
@@ -152,7 +178,13 @@ impl Prober {
     }
 
     async fn forever(self) {
-        let mut ticks = self.pace().await;
+        if self.kind == Kind::Liveness {
+            tokio::time::sleep(self.seconds("initialDelaySeconds", 0)).await;
+        } else if self.early().await {
+            self.set_ready(true);
+            tokio::time::sleep(self.period()).await;
+        }
+        let mut ticks = self.pace();
         let (mut successes, mut failures) = (0, 0);
         loop {
             ticks.tick().await;

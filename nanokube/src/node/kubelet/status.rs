@@ -88,7 +88,8 @@ fn never_restarts(pod: &Value) -> bool {
 
 fn is_initialized(state: &ContainerState) -> bool {
     match state.role {
-        Role::Sidecar => state.started || state.last.is_some(),
+        // One that has ended had started: it was told to end, or is about to start again.
+        Role::Sidecar => state.started || state.last.is_some() || state.ended().is_some(),
         _ => state.ended().is_some_and(|ended| ended.exit_code == 0),
     }
 }
@@ -218,4 +219,103 @@ fn ended(ended: &Ended) -> Value {
         value["containerID"] = ended.container_id.as_str().into();
     }
     value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(exit_code: i32) -> Phase {
+        let at = Timestamp::UNIX_EPOCH;
+        let (reason, message, container_id) = ("x".to_owned(), String::new(), String::new());
+        Phase::Terminated(Ended {
+            exit_code,
+            signal: None,
+            reason,
+            message,
+            started_at: at,
+            finished_at: at,
+            container_id,
+        })
+    }
+
+    fn waiting() -> Phase {
+        Phase::Waiting { reason: "ContainerCreating".to_owned(), message: String::new() }
+    }
+
+    fn pod(policy: &str, containers: &[(Role, Phase)]) -> (Value, States) {
+        let mut states = States::default();
+        let mut spec = json!({ "restartPolicy": policy, "containers": [], "initContainers": [] });
+        for (number, (role, phase)) in containers.iter().enumerate() {
+            let name = format!("c{number}");
+            let (list, policy) = match role {
+                Role::Main => ("containers", None),
+                Role::Init => ("initContainers", None),
+                Role::Sidecar => ("initContainers", Some("Always")),
+            };
+            spec[list].as_array_mut().unwrap().push(json!({ "name": name, "restartPolicy": policy }));
+            let mut state = ContainerState::new(*role);
+            state.phase = phase.clone();
+            states.0.insert(name, state);
+        }
+        (json!({ "metadata": { "name": "p", "generation": 1 }, "spec": spec }), states)
+    }
+
+    fn status_of(pod: &Value, states: &States, failure: Option<(&str, String)>) -> Value {
+        let address = Ipv4Addr::LOCALHOST;
+        json!({ "status": of(pod, states, failure, (address, address), "2026-01-01T00:00:10Z".parse().unwrap()) })
+    }
+
+    #[test]
+    fn the_phase_follows_the_containers_and_the_restart_policy() {
+        use Role::{Init, Main, Sidecar};
+        let check = |policy: &str, containers: &[(Role, Phase)], phase: &str| {
+            let (pod, states) = pod(policy, containers);
+            let names: Vec<_> = containers.iter().map(|(role, _)| role).collect();
+            assert_eq!(status_of(&pod, &states, None)["status"]["phase"], phase, "{policy} {names:?}");
+        };
+        check("Always", &[(Main, waiting())], "Pending");
+        check("Always", &[(Main, ended(0))], "Running");
+        check("OnFailure", &[(Main, ended(0))], "Succeeded");
+        check("OnFailure", &[(Main, ended(1))], "Running");
+        check("Never", &[(Main, ended(1))], "Failed");
+        check("Never", &[(Main, ended(0)), (Main, ended(2))], "Failed");
+        check("Never", &[(Init, ended(1)), (Main, waiting())], "Failed");
+        check("Always", &[(Init, ended(1)), (Main, waiting())], "Pending");
+        check("Never", &[(Init, ended(0)), (Sidecar, ended(137)), (Main, ended(0))], "Succeeded");
+    }
+
+    #[test]
+    fn conditions_keep_their_time_until_their_status_changes() {
+        let (mut pod, states) = pod("Always", &[(Role::Main, waiting())]);
+        let old = |kind: &str, status: &str| json!({ "type": kind, "status": status, "lastTransitionTime": "2026-01-01T00:00:01Z" });
+        pod["status"]["conditions"] =
+            json!([old("Ready", "False"), old("ContainersReady", "True"), old("PodScheduled", "True")]);
+        let after = status_of(&pod, &states, None);
+        let time =
+            |kind: &str| object::str_at(object::condition(&after, kind).unwrap(), "/lastTransitionTime").to_owned();
+        assert_eq!(time("Ready"), "2026-01-01T00:00:01Z");
+        assert_eq!(time("ContainersReady"), "2026-01-01T00:00:10Z");
+        assert_eq!(time("PodScheduled"), "2026-01-01T00:00:01Z");
+        assert_eq!(object::condition(&after, "Ready").unwrap()["message"], "containers with unready status: [c0]");
+    }
+
+    #[test]
+    fn a_readiness_gate_holds_the_pod_back_but_not_its_containers() {
+        let (mut pod, mut states) = pod("Always", &[(Role::Main, waiting())]);
+        states.0.values_mut().for_each(|state| state.ready = true);
+        pod["spec"]["readinessGates"] = json!([{ "conditionType": "example.com/gate" }]);
+        let after = status_of(&pod, &states, None);
+        assert_eq!(object::condition_status(&after, "ContainersReady"), Some("True"));
+        assert_eq!(object::condition(&after, "Ready").unwrap()["reason"], "ReadinessGatesNotReady");
+    }
+
+    #[test]
+    fn a_pod_that_the_node_gave_up_on_has_failed_and_says_why() {
+        let (pod, states) = pod("Always", &[(Role::Main, ended(143))]);
+        let after = status_of(&pod, &states, Some(("DeadlineExceeded", "too long".to_owned())));
+        assert_eq!(after["status"]["phase"], "Failed");
+        assert_eq!(after["status"]["reason"], "DeadlineExceeded");
+        assert_eq!(object::condition(&after, "Ready").unwrap()["reason"], "PodFailed");
+    }
 }
