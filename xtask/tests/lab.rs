@@ -1,6 +1,9 @@
 //! The lab as its users run it: the binary, a real embedded cluster, real load. One journey at a time, since two would
 //! measure each other.
 
+// Helpers outside of `#[test]` functions fail a test by panicking too.
+#![allow(clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};

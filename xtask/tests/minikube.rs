@@ -1,6 +1,9 @@
 //! The Minikube path end to end, on the stand-in: same verbs, same scenario, same report as on the embedded cluster; and
 //! the failures that people meet first, each followed by a setup that resumes.
 
+// Helpers outside of `#[test]` functions fail a test by panicking too.
+#![allow(clippy::unwrap_used)]
+
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
