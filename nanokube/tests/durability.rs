@@ -3,6 +3,9 @@
 //!
 //! `NANOKUBE_KILLS` sets the number of kills (default 5), `NANOKUBE_SEED` repeats a run.
 
+// Helpers outside of `#[test]` functions fail a test by panicking too.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
