@@ -114,6 +114,7 @@ async fn serve(directory: &Directory, start: &cli::Start, holding: Holding, bega
         token: Token::new(credentials.token.clone()),
         endpoint: address.to_string(),
     });
+    let following = tokio::spawn(api::aggregate::follow(cluster.clone()));
     let serving = tokio::spawn(api::server::serve(api, listener, tls, stopped));
 
     let facts = Facts {
@@ -135,6 +136,7 @@ async fn serve(directory: &Directory, start: &cli::Start, holding: Holding, bega
     // Nobody listening any more is fine: the server has ended already.
     let _ = stop.send(true);
     let _ = serving.await;
+    following.abort();
     if let Some(hpa) = hpa {
         hpa.stop();
     }

@@ -1,5 +1,7 @@
 //! Request bodies: bounded, then decoded from JSON or YAML by content type. A missing content type means JSON.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -11,13 +13,19 @@ use crate::status::ApiError;
 
 /// The largest request body, as in the real server.
 const BODY_LIMIT: usize = 3 << 20;
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How much of a broken body a refusal shows.
 const SHOWN_CHARS: usize = 100;
 const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
 /// Reads a whole body, but not more than the limit.
 pub(crate) async fn collect(incoming: Incoming) -> Result<Bytes, ApiError> {
-    match Limited::new(incoming, BODY_LIMIT).collect().await {
+    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(incoming, BODY_LIMIT).collect()).await;
+    let Ok(collected) = collected else {
+        return Err(ApiError::new(408, "Timeout", "the request body did not arrive in time"));
+    };
+    match collected {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {
             Err(ApiError::too_large(format!("Request entity too large: limit is {BODY_LIMIT}")))

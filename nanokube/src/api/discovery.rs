@@ -9,7 +9,7 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Api, Body, Call, list, negotiate, reply};
+use super::{Api, Body, Call, aggregate, list, negotiate, reply};
 use crate::kind::{GroupVersion, Kind, Registry, Subresource};
 use crate::status::ApiError;
 
@@ -46,22 +46,71 @@ pub(crate) fn core(api: &Api, call: &Call) -> Result<Response<Body>, ApiError> {
 }
 
 /// `/apis`
-pub(crate) fn groups(api: &Api, call: &Call) -> Result<Response<Body>, ApiError> {
+pub(crate) async fn groups(api: &Api, call: &Call) -> Result<Response<Body>, ApiError> {
     let kinds = api.cluster.kinds();
     let groups = groups_of(&kinds).into_iter().filter(|(group, _)| !group.is_empty());
+    let others = aggregate::groups(&api.cluster);
     if let Some(content_type) = aggregated(call) {
-        let items = groups.map(|(group, versions)| aggregated_group(&kinds, &group, &versions)).collect();
+        let mut items: Vec<Value> =
+            groups.map(|(group, versions)| aggregated_group(&kinds, &group, &versions)).collect();
+        for (group, versions) in &others {
+            items.push(other_group(api, group, versions).await);
+        }
         return Ok(aggregated_answer(call, items, content_type));
     }
     negotiate::wanted(call.header(ACCEPT))?;
-    let groups: Vec<Value> = groups.map(|(group, versions)| legacy_group(&group, &versions)).collect();
+    let groups: Vec<Value> = groups.chain(others).map(|(group, versions)| legacy_group(&group, &versions)).collect();
     Ok(reply::json(200, &json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": groups })))
+}
+
+/// A group of another server in the aggregated form; a version that does not answer is stale and empty.
+async fn other_group(api: &Api, group: &str, versions: &[String]) -> Value {
+    let mut entries = Vec::new();
+    for version in versions {
+        let listed = aggregate::resources(&api.cluster, &GroupVersion::new(group, version)).await;
+        let freshness = if listed.is_some() { "Current" } else { "Stale" };
+        let listed = listed.unwrap_or_default();
+        entries.push(json!({ "version": version, "resources": other_resources(&listed), "freshness": freshness }));
+    }
+    json!({ "metadata": { "name": group }, "versions": entries })
+}
+
+/// Legacy entries in the aggregated form: `pods/x` is a subresource of `pods`, made up where it has no entry of its own.
+fn other_resources(listed: &[Value]) -> Vec<Value> {
+    let kind = |entry: &Value| json!({ "group": entry["group"].as_str().unwrap_or(""), "version": entry["version"].as_str().unwrap_or(""), "kind": entry["kind"] });
+    let verbs = |entry: &Value| entry["verbs"].as_array().cloned().unwrap_or_default();
+    let mut resources: Vec<Value> = Vec::new();
+    for entry in listed {
+        let name = entry["name"].as_str().unwrap_or_default();
+        let (parent, subresource) = name.split_once('/').map_or((name, None), |(parent, sub)| (parent, Some(sub)));
+        let at = resources.iter().position(|resource| resource["resource"] == parent).unwrap_or_else(|| {
+            let scope = if entry["namespaced"] == true { "Namespaced" } else { "Cluster" };
+            let made_up = json!({
+                "resource": parent,
+                "responseKind": if subresource.is_none() { kind(entry) } else { json!({ "group": "", "version": "", "kind": "" }) },
+                "scope": scope,
+                "singularResource": entry["singularName"].as_str().unwrap_or(""),
+                "verbs": if subresource.is_none() { verbs(entry) } else { Vec::new() },
+            });
+            resources.push(made_up);
+            resources.len() - 1
+        });
+        if let Some(subresource) = subresource {
+            let below = json!({ "subresource": subresource, "responseKind": kind(entry), "verbs": verbs(entry) });
+            match resources[at]["subresources"].as_array_mut() {
+                Some(list) => list.push(below),
+                None => resources[at]["subresources"] = json!([below]),
+            }
+        }
+    }
+    resources
 }
 
 /// `/apis/GROUP`
 pub(crate) fn group(api: &Api, group: String) -> Result<Response<Body>, ApiError> {
     let kinds = api.cluster.kinds();
-    let found = groups_of(&kinds).into_iter().find(|(name, _)| *name == group && !name.is_empty());
+    let mut groups = groups_of(&kinds).into_iter().chain(aggregate::groups(&api.cluster));
+    let found = groups.find(|(name, _)| *name == group && !name.is_empty());
     let (_, versions) = found.ok_or_else(ApiError::no_such_path)?;
     let mut body = legacy_group(&group, &versions);
     body["kind"] = "APIGroup".into();

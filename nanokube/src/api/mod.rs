@@ -16,6 +16,7 @@ use crate::openapi::OpenApi;
 use crate::status::ApiError;
 use request::{Address, Query, Target};
 
+pub mod aggregate;
 pub mod auth;
 mod body;
 mod discovery;
@@ -40,6 +41,8 @@ pub use reply::Body;
 /// The version of Kubernetes whose API this follows.
 pub const KUBERNETES_VERSION: &str = "v1.36.2";
 
+const ENDPOINTS_WARNING: &str = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice";
+
 /// What handlers need of the instance.
 pub struct Api {
     pub cluster: Cluster,
@@ -56,6 +59,7 @@ pub(crate) struct Call {
     pub(crate) method: Method,
     pub(crate) path: String,
     pub(crate) query: Query,
+    pub(crate) raw_query: String,
     pub(crate) headers: http::HeaderMap,
     pub(crate) body: Bytes,
     /// For subresources that leave HTTP: exec, attach, port-forward.
@@ -80,6 +84,7 @@ pub async fn handle(api: Arc<Api>, mut request: Request<Incoming>) -> Response<B
         method: parts.method,
         path: parts.uri.path().to_string(),
         query: Query::parse(parts.uri.query().unwrap_or("")),
+        raw_query: parts.uri.query().unwrap_or("").to_string(),
         headers: parts.headers,
         body,
         upgrade,
@@ -93,8 +98,15 @@ async fn dispatch(api: &Arc<Api>, call: Call) -> Result<Response<Body>, ApiError
     if !open || call.headers.contains_key(http::header::AUTHORIZATION) {
         auth::check(&api.token, call.header(http::header::AUTHORIZATION), &call.path)?;
     }
+    if let Target::Resource(Address { version, .. }) | Target::GroupVersion(version) = &target
+        && let Some(answer) = aggregate::answer(api, &call, version).await
+    {
+        return answer;
+    }
     if let Target::Resource(address) = target {
-        return resource(api, call, address).await;
+        let deprecated = address.version.group.is_empty() && address.plural == "endpoints";
+        let answer = resource(api, call, address).await?;
+        return Ok(if deprecated { reply::warn(answer, &[ENDPOINTS_WARNING.to_string()]) } else { answer });
     }
     if call.method != Method::GET {
         return Err(ApiError::method_not_allowed(""));
@@ -104,7 +116,7 @@ async fn dispatch(api: &Arc<Api>, call: Call) -> Result<Response<Body>, ApiError
         Target::Health(path) => Ok(health::answer(path, &call.query)),
         Target::Root => Ok(discovery::root(api)),
         Target::Core => discovery::core(api, &call),
-        Target::Groups => discovery::groups(api, &call),
+        Target::Groups => discovery::groups(api, &call).await,
         Target::Group(group) => discovery::group(api, group),
         Target::GroupVersion(version) => discovery::resources(api, &version),
         Target::OpenApiVersion2 => Ok(openapi::version2(api, &call)),
