@@ -102,6 +102,8 @@ impl CgroupRoot {
         let cgroup = Cgroup { root: self.clone(), name };
         for base in self.bases() {
             if self.version == Version::V2 {
+                fs::create_dir_all(base)?;
+                enable_v2(base)?;
                 let pod = base.join(format!("pod{pod_uid}"));
                 fs::create_dir_all(&pod)?;
                 enable_v2(&pod)?;

@@ -112,9 +112,13 @@ fn status(config: &NodeConfig, now: &str) -> Value {
         None => cores_milli.saturating_sub(RESERVED_CPU_MILLI).max(RESERVED_CPU_MILLI),
     };
     let memory_kib = memory_kib();
+    let cores = |milli: u64| match milli % 1_000 {
+        0 => (milli / 1_000).to_string(),
+        _ => format!("{milli}m"),
+    };
     let amounts = |cpu_milli: u64, memory_kib: u64| {
         json!({
-            "cpu": if cpu_milli.is_multiple_of(1_000) { format!("{}", cpu_milli / 1_000) } else { format!("{cpu_milli}m") },
+            "cpu": cores(cpu_milli),
             "memory": format!("{memory_kib}Ki"),
             "ephemeral-storage": "0",
             "pods": PODS_MAX.to_string(),

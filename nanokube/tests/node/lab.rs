@@ -90,7 +90,8 @@ impl Lab {
         if spec.get("terminationGracePeriodSeconds").is_none() {
             spec["terminationGracePeriodSeconds"] = 1.into();
         }
-        let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name, "labels": { "app": name } }, "spec": spec });
+        let metadata = json!({ "name": name, "labels": { "app": name } });
+        let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec });
         self.cluster.create("pods", "default", pod, &writer()).unwrap()
     }
 

@@ -44,9 +44,9 @@ async fn a_program_that_ends_well_leaves_a_succeeded_pod_and_its_log() {
 async fn a_pod_sees_its_environment_its_files_and_nobody_elses() {
     let lab = Lab::start();
     lab.put("configmaps", "settings", json!({ "data": { "colour": "blue" } }));
-    let mut container = app(
-        "echo ip=$POD_IP image=$FROM_IMAGE colour=$COLOUR; cat /etc/settings/colour; echo; cat /etc/hostname; hostname; ls /; echo $$$$; id -u; sleep 1000",
-    );
+    let mut container =
+        app("echo ip=$POD_IP image=$FROM_IMAGE colour=$COLOUR; cat /etc/settings/colour; echo; cat /etc/hostname; \
+         hostname; ls /; echo $$$$; id -u; sleep 1000");
     lab::merge(
         &mut container,
         json!({
@@ -217,13 +217,20 @@ async fn init_containers_run_in_order_and_a_sidecar_goes_last() {
         "trap 'echo side >> /shared/log; exit 0' TERM; echo side >> /shared/log; while :; do sleep 0.05; done",
     );
     sidecar["restartPolicy"] = "Always".into();
-    lab.create("many", json!({
-        "restartPolicy": "Never",
-        "terminationGracePeriodSeconds": 20,
-        "initContainers": [container("first", "echo first >> /shared/log"), sidecar, container("second", "echo second >> /shared/log")],
-        "containers": [container("app", "echo app >> /shared/log; cat /shared/log")],
-        "volumes": [{ "name": "shared", "emptyDir": {} }],
-    }));
+    lab.create(
+        "many",
+        json!({
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 20,
+            "initContainers": [
+                container("first", "echo first >> /shared/log"),
+                sidecar,
+                container("second", "echo second >> /shared/log"),
+            ],
+            "containers": [container("app", "echo app >> /shared/log; cat /shared/log")],
+            "volumes": [{ "name": "shared", "emptyDir": {} }],
+        }),
+    );
     lab.until_phase("many", "Succeeded").await;
     assert_eq!(lab.log("many", LogOptions::default()).await, "first\nside\nsecond\napp\n");
     let pod = lab
@@ -341,7 +348,7 @@ async fn pods_come_back_with_a_new_daemon_and_lost_ones_that_may_not_restart_hav
     second.node.shutdown().await;
 }
 
-/// Plays a server that knows nothing of pods: it binds to any address, in IPv4 and IPv6. Runs inside the next test's pods.
+/// Plays a server that knows nothing of pods: it binds to any address, in IPv4 and IPv6. Runs in the next test's pods.
 #[test]
 #[ignore = "run by the next test"]
 fn server_at_any_address() {

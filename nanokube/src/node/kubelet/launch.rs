@@ -289,8 +289,8 @@ fn root(
     let Isolation::Namespaces { user_namespace, overlay } = pod.kubelet.isolation else {
         // The token comes by KUBECONFIG; anything else must be where the pod asks for it.
         if let Some(mount) = mounts.iter().find(|mount| mount.target != TOKEN_DIR) {
-            let why = "this machine allows no mount namespaces to an ordinary user, so a pod sees the machine's own files; \
-                       allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, or \
+            let why = "this machine allows no mount namespaces to an ordinary user, so a pod sees the machine's own \
+                       files; allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, or \
                        kernel.apparmor_restrict_unprivileged_userns=0) or run nanokube as root";
             return Err(format!("FailedMount: cannot mount {}: {why}", mount.target));
         }

@@ -1,8 +1,8 @@
 //! Probes and lifecycle hooks: HTTP GET, a TCP connection, or a command in the container.
 //!
-//! Thresholds, periods and the words of failures follow the kubelet. Before its first period is over a container that is
-//! not ready yet is asked again and again, ever more slowly; such early attempts can only succeed, their failures count
-//! for nothing. HTTPS is spoken without looking at the certificate.
+//! Thresholds, periods and the words of failures follow the kubelet. Before its first period is over a container that
+//! is not ready yet is asked again and again, ever more slowly; such early attempts can only succeed, their failures
+//! count for nothing. HTTPS is spoken without looking at the certificate.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -288,7 +288,8 @@ mod tests {
     #[test]
     fn conditions_keep_their_time_until_their_status_changes() {
         let (mut pod, states) = pod("Always", &[(Role::Main, waiting())]);
-        let old = |kind: &str, status: &str| json!({ "type": kind, "status": status, "lastTransitionTime": "2026-01-01T00:00:01Z" });
+        let since = "2026-01-01T00:00:01Z";
+        let old = |kind: &str, status: &str| json!({ "type": kind, "status": status, "lastTransitionTime": since });
         pod["status"]["conditions"] =
             json!([old("Ready", "False"), old("ContainersReady", "True"), old("PodScheduled", "True")]);
         let after = status_of(&pod, &states, None);

@@ -1,8 +1,8 @@
 //! Volumes: directories below the pod's own, filled before its containers start.
 //!
-//! emptyDir, configMap, secret, downwardAPI, projected (with service account tokens of this cluster) and hostPath. Files
-//! change with their sources, all of a volume at once: they are links into `..data`, which is replaced by renaming, so
-//! that a running program sees either the old or the new. Other kinds are refused by name.
+//! emptyDir, configMap, secret, downwardAPI, projected (with service account tokens of this cluster) and hostPath.
+//! Files change with their sources, all of a volume at once: they are links into `..data`, which is replaced by
+//! renaming, so that a running program sees either the old or the new. Other kinds are refused by name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,9 +1,9 @@
 //! Gives each pod its own ports, though all pods share the machine's network.
 //!
-//! A server that binds to "any address" would take the port from every other pod. A seccomp filter stops `bind` alone and
-//! asks the supervisor, which binds the very same socket to the pod's address instead (for IPv6 sockets to that
-//! address in its IPv4-mapped form). Port 0 and particular addresses are left as they are. The program sees a `bind` that
-//! succeeded or failed as usual; every other system call is untouched. Needs Linux 5.9; without it the filter is not set.
+//! A server that binds to "any address" would take the port from every other pod. A seccomp filter stops `bind` alone
+//! and asks the supervisor, which binds the very same socket to the pod's address instead (for IPv6 sockets to that
+//! address in its IPv4-mapped form). Port 0 and particular addresses are left as they are. The program sees a `bind`
+//! that succeeded or failed as usual; every other system call is untouched. Needs Linux 5.9, else there is no filter.
 
 use std::io;
 use std::mem::{offset_of, size_of};

@@ -363,8 +363,9 @@ impl Supervisor {
         self.kill_all();
         for dir in &self.launch.cgroup_dirs {
             cgroup::remove_tree(dir);
-            if let Some(pod) = dir.parent() {
-                let _ = std::fs::remove_dir(pod); // fails while another container of the pod is there
+            // The pod's group and the instance's: each stays while there is anything in it.
+            for above in dir.ancestors().skip(1).take(2) {
+                let _ = std::fs::remove_dir(above);
             }
         }
         ExitCode::FAILURE

@@ -1,7 +1,8 @@
-//! Forks a child that becomes a program, and follows it until it has: what it says comes over a pipe that `execve` closes.
+//! Forks a child that becomes a program, and follows it until it has: what it says comes over a pipe that `execve`
+//! closes.
 //!
-//! The child waits until it is in its control groups. Then it may tell that another process takes its place (a fork into
-//! a joined process namespace), hand over the listener of its `bind` filter, leave a note, or say why it failed.
+//! The child waits until it is in its control groups. Then it may tell that another process takes its place (a fork
+//! into a joined process namespace), hand over the listener of its `bind` filter, leave a note, or say why it failed.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
