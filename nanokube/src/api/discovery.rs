@@ -77,7 +77,10 @@ async fn other_group(api: &Api, group: &str, versions: &[String]) -> Value {
 
 /// Legacy entries in the aggregated form: `pods/x` is a subresource of `pods`, made up where it has no entry of its own.
 fn other_resources(listed: &[Value]) -> Vec<Value> {
-    let kind = |entry: &Value| json!({ "group": entry["group"].as_str().unwrap_or(""), "version": entry["version"].as_str().unwrap_or(""), "kind": entry["kind"] });
+    let kind = |entry: &Value| {
+        let text = |field: &str| entry[field].as_str().unwrap_or("").to_owned();
+        json!({ "group": text("group"), "version": text("version"), "kind": entry["kind"] })
+    };
     let verbs = |entry: &Value| entry["verbs"].as_array().cloned().unwrap_or_default();
     let mut resources: Vec<Value> = Vec::new();
     for entry in listed {

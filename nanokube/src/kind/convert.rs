@@ -95,7 +95,11 @@ mod tests {
         let shown = to_view(kind, &view, &stored).into_owned();
         assert_eq!(shown["spec"]["targetCPUUtilizationPercentage"], 50);
         assert!(shown["spec"].get("metrics").is_none());
-        assert_eq!(from_view(kind, &view, shown), stored);
+        let back = from_view(kind, &view, shown);
+        assert_eq!(back["spec"]["behavior"], stored["spec"]["behavior"]);
+        // As upstream: what the annotation carried comes first, the CPU target last.
+        assert_eq!(back["spec"]["metrics"][0], stored["spec"]["metrics"][1]);
+        assert_eq!(back["spec"]["metrics"][1], stored["spec"]["metrics"][0]);
     }
 
     #[test]

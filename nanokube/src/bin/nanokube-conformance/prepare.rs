@@ -105,7 +105,13 @@ fn objects() -> Vec<(&'static str, Value)> {
         "spec": {
             "group": "lab.example.com",
             "scope": "Namespaced",
-            "names": { "kind": "Widget", "listKind": "WidgetList", "plural": "widgets", "singular": "widget", "shortNames": ["wd"] },
+            "names": {
+                "kind": "Widget",
+                "listKind": "WidgetList",
+                "plural": "widgets",
+                "singular": "widget",
+                "shortNames": ["wd"],
+            },
             "versions": [{
                 "name": "v1",
                 "served": true,
