@@ -91,19 +91,7 @@ async fn serve(directory: &Directory, start: &cli::Start, holding: Holding, bega
     let metrics = Metrics::new(start.metrics_resolution);
     let hpa = start_hpa(&cluster, &metrics, start)?;
     let proxy = Proxy::start(cluster.clone(), network.node());
-    let images = ImageStore::open(&directory.images()).context("cannot open the image store")?;
-    let config = NodeConfig {
-        address: network.node(),
-        pod_addresses: network.pods(),
-        instance: network.0.to_string(),
-        pods_dir: directory.pods(),
-        cpus: start.cpus,
-        limiter: start.cpu_limiter,
-        kubeconfig: directory.kubeconfig(),
-        token: credentials.token.clone(),
-        program: std::env::current_exe().context("cannot find the program's own file")?,
-    };
-    let node = Node::start(cluster.clone(), images, metrics.clone(), config).context("cannot start the node")?;
+    let node = start_node(&cluster, &metrics, &credentials, network, directory, start)?;
 
     let (stop, stopped) = watch::channel(false);
     let api = Arc::new(Api {
@@ -117,17 +105,7 @@ async fn serve(directory: &Directory, start: &cli::Start, holding: Holding, bega
     let following = tokio::spawn(api::aggregate::follow(cluster.clone()));
     let serving = tokio::spawn(api::server::serve(api, listener, tls, stopped));
 
-    let facts = Facts {
-        pid: std::process::id(),
-        api_server: server,
-        node_address: network.node().to_string(),
-        version: env!("CARGO_PKG_VERSION").to_string(),
-        kubernetes_version: api::KUBERNETES_VERSION.to_string(),
-        limiter: node.limiter().to_string(),
-        network: network.0,
-    };
-    instance::write_private(&directory.pid(), facts.pid.to_string().as_bytes())?;
-    directory.write_facts(&facts)?;
+    let facts = tell_facts(directory, network, server, &node)?;
     eprintln!("ready in {} ms: {} (node {})", began.elapsed().as_millis(), facts.api_server, facts.node_address);
     announce();
 
@@ -148,6 +126,46 @@ async fn serve(directory: &Directory, start: &cli::Start, holding: Holding, bega
     eprintln!("stopped");
     drop(holding);
     Ok(())
+}
+
+/// Tells other processes about this one, by the files of the instance.
+fn tell_facts(directory: &Directory, network: Network, api_server: String, node: &Node) -> anyhow::Result<Facts> {
+    let facts = Facts {
+        pid: std::process::id(),
+        api_server,
+        node_address: network.node().to_string(),
+        version: env!("CARGO_PKG_VERSION").to_string(),
+        kubernetes_version: api::KUBERNETES_VERSION.to_string(),
+        limiter: node.limiter().to_string(),
+        network: network.0,
+    };
+    instance::write_private(&directory.pid(), facts.pid.to_string().as_bytes())?;
+    directory.write_facts(&facts)?;
+    Ok(facts)
+}
+
+/// The node with its images; from here on pods run.
+fn start_node(
+    cluster: &Cluster,
+    metrics: &Metrics,
+    credentials: &Credentials,
+    network: Network,
+    directory: &Directory,
+    start: &cli::Start,
+) -> anyhow::Result<Node> {
+    let images = ImageStore::open(&directory.images()).context("cannot open the image store")?;
+    let config = NodeConfig {
+        address: network.node(),
+        pod_addresses: network.pods(),
+        instance: network.0.to_string(),
+        pods_dir: directory.pods(),
+        cpus: start.cpus,
+        limiter: start.cpu_limiter,
+        kubeconfig: directory.kubeconfig(),
+        token: credentials.token.clone(),
+        program: std::env::current_exe().context("cannot find the program's own file")?,
+    };
+    Node::start(cluster.clone(), images, metrics.clone(), config).context("cannot start the node")
 }
 
 /// The HPA controller, unless it is left out for another one to do its work.

@@ -86,8 +86,17 @@ mod tests {
                 "maxReplicas": 5,
                 "behavior": { "scaleUp": { "stabilizationWindowSeconds": 0 } },
                 "metrics": [
-                    { "type": "Resource", "resource": { "name": "cpu", "target": { "type": "Utilization", "averageUtilization": 50 } } },
-                    { "type": "Pods", "pods": { "metric": { "name": "rps" }, "target": { "type": "AverageValue", "averageValue": "1" } } },
+                    {
+                        "type": "Resource",
+                        "resource": { "name": "cpu", "target": { "type": "Utilization", "averageUtilization": 50 } },
+                    },
+                    {
+                        "type": "Pods",
+                        "pods": {
+                            "metric": { "name": "rps" },
+                            "target": { "type": "AverageValue", "averageValue": "1" },
+                        },
+                    },
                 ],
             },
         });

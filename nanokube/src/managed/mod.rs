@@ -237,7 +237,8 @@ fn check_conflicts(write: &Write<'_>, entries: &[Entry], changed: &FieldSet, for
         if !entry.applied {
             owner.push_str(&format!(" using {}", entry.api_version));
         }
-        let cause = |path: &String| json!({ "reason": "FieldManagerConflict", "message": format!("conflict with {owner}"), "field": path });
+        let message = format!("conflict with {owner}");
+        let cause = |path: &String| json!({ "reason": "FieldManagerConflict", "message": message, "field": path });
         causes.extend(paths.iter().map(cause));
         texts.push(match paths.len() {
             1 => format!("conflict with {owner}: {first}"),

@@ -100,18 +100,13 @@ fn objects() -> Vec<(&'static str, Value)> {
         "type": "object",
         "properties": { "replicas": { "type": "integer" }, "selector": { "type": "string" } },
     });
+    let names = json!({ "kind": "Widget", "plural": "widgets", "singular": "widget", "shortNames": ["wd"] });
     let definition = json!({
         "metadata": { "name": "widgets.lab.example.com" },
         "spec": {
             "group": "lab.example.com",
             "scope": "Namespaced",
-            "names": {
-                "kind": "Widget",
-                "listKind": "WidgetList",
-                "plural": "widgets",
-                "singular": "widget",
-                "shortNames": ["wd"],
-            },
+            "names": names,
             "versions": [{
                 "name": "v1",
                 "served": true,
