@@ -26,6 +26,7 @@ pub mod protobuf;
 pub mod proxy;
 #[cfg(test)]
 mod recorded;
+pub mod removal;
 pub mod schema;
 pub mod seed;
 pub mod selector;

@@ -1,12 +1,12 @@
 //! `nanokube delete`: stop, then remove everything the instance has written.
 
-use std::fs;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 
 use super::stop;
 use crate::instance::Directory;
+use crate::removal::remove_tree;
 
 pub(super) fn run(directory: &Directory) -> anyhow::Result<ExitCode> {
     stop::stop(directory)?;
@@ -19,7 +19,7 @@ pub(super) fn run(directory: &Directory) -> anyhow::Result<ExitCode> {
     if !ours {
         bail!("{} does not look like an instance of nanokube: not deleting it", path.display());
     }
-    fs::remove_dir_all(path).with_context(|| format!("cannot remove {}", path.display()))?;
+    remove_tree(path).with_context(|| format!("cannot remove {}", path.display()))?;
     println!("deleted {}", path.display());
     Ok(ExitCode::SUCCESS)
 }

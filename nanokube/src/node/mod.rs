@@ -145,12 +145,12 @@ fn choose_limits(config: &NodeConfig) -> anyhow::Result<Limits> {
 /// Asks a child process to try; a kernel that says no to everything leaves pods in the machine's own root.
 fn isolation(config: &NodeConfig) -> Isolation {
     let dir = config.pods_dir.join(".check");
-    let _ = std::fs::remove_dir_all(&dir); // left by a killed daemon
+    let _ = crate::removal::remove_tree(&dir); // left by a killed daemon
     if std::fs::create_dir_all(&dir).is_err() {
         return Isolation::None;
     }
     let output = std::process::Command::new(&config.program).args([supervisor::VERB, "check"]).arg(&dir).output();
-    let _ = std::fs::remove_dir_all(&dir); // removed at the next start otherwise
+    let _ = crate::removal::remove_tree(&dir); // removed at the next start otherwise
     let parsed = output.ok().and_then(|output| serde_json::from_slice::<Value>(&output.stdout).ok());
     parsed.and_then(|value| serde_json::from_value(value).ok()).unwrap_or(Isolation::None)
 }

@@ -179,7 +179,7 @@ impl Kubelet {
         let known: BTreeSet<&str> = pods.iter().map(|pod| object::uid(pod)).collect();
         let Ok(entries) = std::fs::read_dir(&self.config.pods_dir) else { return };
         for entry in entries.flatten().filter(|entry| !known.contains(&*entry.file_name().to_string_lossy())) {
-            if let Err(error) = std::fs::remove_dir_all(entry.path()) {
+            if let Err(error) = crate::removal::remove_tree(&entry.path()) {
                 eprintln!("node: cannot remove {}: {error}", entry.path().display());
             }
         }

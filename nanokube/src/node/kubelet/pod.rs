@@ -236,7 +236,7 @@ async fn finish(pod: &Arc<PodContext>, wish: Wish, wishes: &mut watch::Receiver<
         }
     }
     if matches!(wish, Wish::Terminate { .. } | Wish::Vanished)
-        && let Err(error) = std::fs::remove_dir_all(&pod.dir)
+        && let Err(error) = crate::removal::remove_tree(&pod.dir)
     {
         eprintln!("node: cannot remove {}: {error}", pod.dir.display());
     }
