@@ -49,12 +49,12 @@ mod tests {
         fs::create_dir(&outside).unwrap();
         fs::set_permissions(&outside, Permissions::from_mode(0o500)).unwrap();
         std::os::unix::fs::symlink(&outside, tree.join("work/link")).unwrap();
-        fs::set_permissions(tree.join("work/work"), Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(tree.join("work/work"), Permissions::from_mode(0o000)).unwrap();
         // What root may do anyway is done here as its own step, so that the test says something to root too.
         open_up(&tree).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&tree.join("work/work")), mode(&outside)), (0o700, 0o500));
-        fs::set_permissions(tree.join("work/work"), Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(tree.join("work/work"), Permissions::from_mode(0o000)).unwrap();
         remove_tree(&tree).unwrap();
         assert!(!tree.exists() && outside.exists());
     }
