@@ -90,7 +90,8 @@ fn reshape(scenario: &mut Scenario, args: &LoadArgs) -> Result<()> {
         let why = "--duration alone changes nothing: give --rate, --concurrency or --pattern too";
         return Err(problem::bad_load_flags(why).into());
     }
-    scenario.expect = Expect { lost_max: scenario.expect.lost_max, ..Expect::default() };
+    // Flags change what a scenario could expect of scaling, but never that a request may be lost.
+    scenario.expect = Expect { lost_max: scenario.expect.lost_max.or(Some(0)), ..Expect::default() };
     Ok(())
 }
 
