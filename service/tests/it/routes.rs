@@ -59,7 +59,7 @@ fn unknown_paths_and_methods_name_the_pod_too() {
     let service = Service::start(&[]);
     let routes = "there are / and /work?iterations=N and /load?millis=N and /healthz and /readyz and /metrics\n";
     check(&service, "/nope", 404, routes);
-    check(&service, "/work/more", 404, routes);
+    check(&service, "/works", 404, routes);
     let mut connection = service.connect();
     connection.send("POST /work?iterations=1 HTTP/1.1\r\nHost: it\r\nContent-Length: 0\r\n\r\n");
     let posted = connection.answer();
