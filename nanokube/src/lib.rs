@@ -4,6 +4,7 @@
 //! one write path), `api` (the HTTP face), `controllers` (pure reconcilers), `node` (pods as processes), `daemon` (all
 //! of it wired together), `cmd` (the verbs of the command line).
 
+mod any_certificate;
 pub mod api;
 pub mod cli;
 pub mod cluster;

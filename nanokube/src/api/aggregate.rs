@@ -16,15 +16,14 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use rustls::RootCertStore;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::{Api, Body, Call, auth, reply};
+use crate::any_certificate::AnyCertificate;
 use crate::cluster::{Cluster, Part, Patch, Writer};
 use crate::kind::GroupVersion;
 use crate::object::{self, Object};
@@ -151,7 +150,7 @@ fn connector(service: &Object) -> Result<TlsConnector, String> {
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
     if object::bool_at(service, "/spec/insecureSkipTLSVerify") {
-        let config = builder.dangerous().with_custom_certificate_verifier(Arc::new(Trusting(provider)));
+        let config = builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)));
         return Ok(TlsConnector::from(Arc::new(config.with_no_client_auth())));
     }
     let pem =
@@ -162,45 +161,6 @@ fn connector(service: &Object) -> Result<TlsConnector, String> {
         roots.add(certificate).map_err(|error| format!("caBundle: {error}"))?;
     }
     Ok(TlsConnector::from(Arc::new(builder.with_root_certificates(roots).with_no_client_auth())))
-}
-
-/// Takes any certificate, as `insecureSkipTLSVerify` asks; signatures are still checked.
-#[derive(Debug)]
-struct Trusting(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Trusting {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 /// Keeps the condition Available of every APIService true to what its server answers. Never returns.
