@@ -14,7 +14,7 @@ mod work;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use salvo::conn::tcp::TcpAcceptor;
@@ -57,7 +57,7 @@ async fn serve(settings: Settings) -> Result<()> {
     let bound = acceptor.local_addr()?;
 
     let connections = Connections::new(FuseConfig::default().with_http1_header_timeout(IDLE_CONNECTION));
-    let pod = Arc::new(Pod::new(&settings, pool, Metrics::default())?);
+    let pod = Arc::new(Pod::new(&settings, pool, Metrics::new(SystemTime::now()))?);
     let service = Service::new(routes::router(&pod)).hoop(routes::Envelope(pod.clone()));
     let server = Server::new(acceptor).fuse_policy(connections.clone());
     let handle = server.handle();

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use salvo::http::HeaderValue;
 use salvo::http::header::{CONNECTION, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use salvo::http::{HeaderValue, Method};
 use salvo::{Depot, FlowCtrl, Handler, Request, Response, Router, async_trait, http::StatusCode};
 use serde_json::json;
 
@@ -146,7 +146,7 @@ pub(crate) struct Envelope(pub(crate) Arc<Pod>);
 #[async_trait]
 impl Handler for Envelope {
     async fn handle(&self, req: &mut Request, depot: &mut Depot, res: &mut Response, ctrl: &mut FlowCtrl) {
-        let mut visit = Visit::start(&self.0, req.uri().path());
+        let mut visit = Visit::start(&self.0, req);
         res.headers_mut().insert(POD_HEADER, self.0.name.clone());
         ctrl.call_next(req, depot, res).await;
         // Each client is asked to come back on a new connection, which goes to another pod; closing idle
@@ -168,22 +168,24 @@ impl Handler for Envelope {
 /// still that of a client that left.
 struct Visit<'a> {
     pod: &'a Pod,
+    method: Method,
     path: String,
     started: Instant,
     code: u16,
 }
 
 impl<'a> Visit<'a> {
-    fn start(pod: &'a Pod, path: &str) -> Visit<'a> {
+    fn start(pod: &'a Pod, req: &Request) -> Visit<'a> {
         pod.metrics.started();
-        Visit { pod, path: path.to_owned(), started: Instant::now(), code: CLIENT_GONE }
+        let (method, path) = (req.method().clone(), req.uri().path().to_owned());
+        Visit { pod, method, path, started: Instant::now(), code: CLIENT_GONE }
     }
 }
 
 impl Drop for Visit<'_> {
     fn drop(&mut self) {
         let took = self.started.elapsed();
-        self.pod.metrics.finished(&self.path, self.code, took);
+        self.pod.metrics.finished(self.method.as_str(), &self.path, self.code, took);
         if log::enabled(Level::Debug) {
             let took_us = took.as_micros() as u64;
             log::debug("request", json!({ "path": self.path, "code": self.code, "took_us": took_us }));

@@ -29,6 +29,7 @@ fn a_full_queue_answers_503_with_retry_after_and_the_pod_name() {
 #[test]
 fn health_readiness_and_metrics_answer_while_every_worker_is_busy() {
     let (service, _running, _waiting) = full_service();
+    assert_eq!(service.metric("http_requests_in_flight"), 2.0, "one at work and one that waits");
     for target in ["/healthz", "/readyz", "/metrics", "/"] {
         assert_eq!(service.get(target).status, 200, "{target}");
     }
