@@ -106,6 +106,25 @@ fn the_tree_stays_small() {
 }
 
 #[test]
+fn the_remote_control_alone_is_built_of_what_the_workspace_is_built_of() {
+    // What is not of this clone, with the features that it is compiled with.
+    let compiled = |selection: &[&str]| -> BTreeSet<String> {
+        let shape = ["tree", "--locked", "--offline", "-e", "normal,build", "--prefix", "none", "--no-dedupe"];
+        let output = cargo().args(shape).args(["-f", "{p} features {f}"]).args(selection).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let foreign = text.lines().filter(|line| !line.contains(" (/") && !line.trim().is_empty());
+        foreign.map(|line| line.trim_end_matches(" (*)").to_owned()).collect()
+    };
+    let (alone, together) = (compiled(&["-p", "xtask"]), compiled(&["--workspace"]));
+    let twice: Vec<String> = alone.difference(&together).cloned().collect();
+    none(
+        "xtask/Cargo.toml names the features that the workspace adds, else `cargo xtask` compiles these twice",
+        &twice,
+    );
+}
+
+#[test]
 fn every_file_opens_with_what_it_is() {
     let silent = |source: &Source| !source.text.trim_start().starts_with("//!") && !source.path.ends_with("tests.rs");
     let broken: Vec<String> = rust().iter().filter(|s| silent(s)).map(|s| s.path.clone()).collect();
@@ -330,13 +349,14 @@ fn the_dispatcher_only_dispatches() {
     }
 }
 
+fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
+    cargo.current_dir(root());
+    cargo
+}
+
 fn metadata() -> Value {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let output = Command::new(cargo)
-        .args(["metadata", "--no-deps", "--offline", "--format-version", "1", "--manifest-path"])
-        .arg(root().join("Cargo.toml"))
-        .output()
-        .unwrap();
+    let output = cargo().args(["metadata", "--no-deps", "--offline", "--format-version", "1"]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
