@@ -147,18 +147,22 @@ async fn a_missing_image_is_named_and_found_once_it_is_loaded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn probes_decide_about_readiness_and_restarts() {
     let lab = Lab::start();
-    let probe =
-        |file: &str| json!({ "exec": { "command": ["/bin/ls", file] }, "periodSeconds": 1, "failureThreshold": 1 });
+    let probe = |test: &str| json!({ "exec": { "command": ["/bin/sh", "-c", test] }, "periodSeconds": 1, "failureThreshold": 1 });
     lab.run(
         "probed",
-        "touch /alive; sleep 1000",
-        json!({ "readinessProbe": probe("/ready"), "livenessProbe": probe("/alive") }),
+        "sleep 1000",
+        json!({ "readinessProbe": probe("test -e /ready"), "livenessProbe": probe("! test -e /dead") }),
     );
     lab.until_phase("probed", "Running").await;
     lab.until_event("Unhealthy: Readiness probe failed: ").await;
     lab.exec("probed", "touch /ready").await;
     lab.until_ready("probed").await;
-    lab.exec("probed", "exec sh -c ': > /x; rm /alive 2>/dev/null || mv /alive /dead' ").await;
+    lab.exec("probed", "touch /dead").await;
+    lab.until_event("Unhealthy: Liveness probe failed: ").await;
+    lab.until("probed", "is restarted", |pod| {
+        pod["status"]["containerStatuses"][0]["restartCount"].as_i64() >= Some(1)
+    })
+    .await;
     lab.node.shutdown().await;
 }
 
