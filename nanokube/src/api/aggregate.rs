@@ -70,31 +70,60 @@ pub(crate) fn groups(cluster: &Cluster) -> Vec<(String, Vec<String>)> {
 }
 
 /// Passes a request on.
-pub(crate) async fn forward(
-    api: &Api,
-    call: &Call,
-    service: &Object,
-    target: &str,
-) -> Result<Response<Body>, ApiError> {
-    let unavailable = |why: String| {
-        eprintln!("{}: {why}", object::name(service));
-        ApiError::unavailable("service unavailable")
-    };
-    let mut request = Request::builder().method(call.method.clone()).uri(target).header("X-Remote-User", auth::USER);
-    for group in auth::GROUPS {
-        request = request.header("X-Remote-Group", group);
-    }
+async fn forward(api: &Api, call: &Call, service: &Object, target: &str) -> Response<Body> {
+    let mut request = Request::builder().method(call.method.clone()).uri(target);
     for name in PASSED_ON {
         if let Some(value) = call.headers.get(&name) {
             request = request.header(name, value);
         }
     }
-    let request = request.body(Full::new(call.body.clone())).map_err(|error| unavailable(error.to_string()))?;
-    let sent = tokio::time::timeout(PATIENCE, send(&api.cluster, service, request)).await;
-    let response = sent.map_err(|_| unavailable("no answer in time".to_string()))?.map_err(unavailable)?;
-    let (mut parts, body) = response.into_parts();
-    parts.headers.remove(CONNECTION);
-    Ok(Response::from_parts(parts, body.map_err(io::Error::other).boxed_unsync()))
+    match ask(&api.cluster, service, request, call.body.clone()).await {
+        Ok(response) => {
+            let (mut parts, body) = response.into_parts();
+            parts.headers.remove(CONNECTION);
+            Response::from_parts(parts, body.map_err(io::Error::other).boxed_unsync())
+        }
+        Err(why) => reply::text(503, note_unavailable(service, &why)),
+    }
+}
+
+/// GET of a path by a part of this program: the code and the body, as a client of the API would have got them.
+pub(crate) async fn get(cluster: &Cluster, target: &str) -> (u16, Bytes) {
+    let mut segments = target.trim_start_matches("/apis/").split('/');
+    let version = GroupVersion::new(segments.next().unwrap_or(""), segments.next().unwrap_or(""));
+    let Some(service) = find(cluster, &version) else { return (404, Bytes::from_static(b"404 page not found\n")) };
+    let request = Request::builder().uri(target).header(ACCEPT, "application/json");
+    let whole = async {
+        let (parts, body) = ask(cluster, &service, request, Bytes::new()).await?.into_parts();
+        let body = body.collect().await.map_err(|error| error.to_string())?;
+        Ok::<_, String>((parts.status.as_u16(), body.to_bytes()))
+    };
+    match tokio::time::timeout(PATIENCE, whole).await.unwrap_or_else(|_| Err("no whole answer in time".to_string())) {
+        Ok(answer) => answer,
+        Err(why) => (503, Bytes::from_static(note_unavailable(&service, &why).as_bytes())),
+    }
+}
+
+/// The log says why; the client gets upstream's plain words, which are no `Status`.
+fn note_unavailable(service: &Object, why: &str) -> &'static str {
+    eprintln!("{}: {why}", object::name(service));
+    "service unavailable\n"
+}
+
+/// Sends a request with who asks, and waits for the beginning of the answer.
+async fn ask(
+    cluster: &Cluster,
+    service: &Object,
+    mut request: http::request::Builder,
+    body: Bytes,
+) -> Result<Response<hyper::body::Incoming>, String> {
+    request = request.header("X-Remote-User", auth::USER);
+    for group in auth::GROUPS {
+        request = request.header("X-Remote-Group", group);
+    }
+    let request = request.body(Full::new(body)).map_err(|error| error.to_string())?;
+    let sent = tokio::time::timeout(PATIENCE, send(cluster, service, request)).await;
+    sent.map_err(|_| "no answer in time".to_string())?
 }
 
 /// The resources that another server lists for a version; None while it does not answer.
@@ -238,5 +267,5 @@ pub(crate) async fn answer(api: &Api, call: &Call, version: &GroupVersion) -> Op
         "" => call.path.clone(),
         query => format!("{}?{query}", call.path),
     };
-    Some(forward(api, call, &service, &target).await)
+    Some(Ok(forward(api, call, &service, &target).await))
 }

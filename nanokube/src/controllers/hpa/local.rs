@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use super::answer::{Answer, Refusal};
 use super::pass::Hpas;
-use super::world::Refusal;
 use super::{Flags, HPAS, World};
+use crate::api::aggregate;
 use crate::cluster::{Cluster, Part, Writer, scale_of};
 use crate::controllers::action::Event;
 use crate::controllers::event_recorder::EventRecorder;
@@ -23,7 +24,7 @@ use crate::status::ApiError;
 /// `(namespace, label selector)` to the items of a PodMetricsList.
 pub type PodMetricsSource = Box<dyn Fn(&str, &LabelSelector) -> Result<Vec<Value>, String> + Send>;
 /// GET of a path below custom.metrics.k8s.io or external.metrics.k8s.io; may block.
-pub type AggregatedSource = Box<dyn Fn(&str) -> Result<Value, ApiError> + Send>;
+pub type AggregatedSource = Box<dyn Fn(&str) -> Answer + Send>;
 
 /// Where samples come from.
 pub struct Sources {
@@ -32,8 +33,13 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// The node's own measurements; no other metrics API is registered.
+    /// The node's own measurements, and the metrics APIs that are registered. Must be called inside a tokio runtime.
     pub fn of_node(cluster: Cluster, metrics: Metrics) -> Sources {
+        let (runtime, aggregator) = (tokio::runtime::Handle::current(), cluster.clone());
+        let aggregated = move |path: &str| {
+            let (code, body) = runtime.block_on(aggregate::get(&aggregator, path));
+            Answer { code, body: body.into() }
+        };
         let pod_metrics = move |namespace: &str, selector: &LabelSelector| {
             let now = cluster.now();
             let measured = metrics.pods(Some(namespace)).into_iter().filter_map(|measured| {
@@ -42,7 +48,7 @@ impl Sources {
             });
             Ok(measured.collect())
         };
-        Sources { pod_metrics: Box::new(pod_metrics), aggregated: Box::new(|_| Err(ApiError::no_such_path())) }
+        Sources { pod_metrics: Box::new(pod_metrics), aggregated: Box::new(aggregated) }
     }
 }
 
@@ -135,7 +141,7 @@ impl World for LocalWorld {
         }
         Err(match first_error {
             Some(error) => ScaleError::Unreadable(error),
-            None => ScaleError::UnknownKind(format!("no matches for kind \"{}\" in group \"{group}\"", target.kind)),
+            None => ScaleError::UnknownKind(no_matches(group, &target.kind)),
         })
     }
 
@@ -155,8 +161,19 @@ impl World for LocalWorld {
         (self.sources.pod_metrics)(namespace, &selector)
     }
 
-    fn get(&self, path: &str) -> Result<Value, Refusal> {
-        Ok((self.sources.aggregated)(path)?)
+    fn resource_of(&self, group: &str, kind: &str) -> Result<String, String> {
+        let kinds = self.cluster.kinds();
+        let found = kinds.kinds().find(|it| it.kind == kind && it.group() == group);
+        found.map(|kind| kind.resource.clone()).ok_or_else(|| no_matches(group, kind))
+    }
+
+    fn versions(&self, group: &str) -> Result<Vec<String>, String> {
+        let groups = aggregate::groups(&self.cluster).into_iter();
+        Ok(groups.filter(|(name, _)| name == group).flat_map(|(_, versions)| versions).collect())
+    }
+
+    fn get(&self, path: &str) -> Result<Answer, String> {
+        Ok((self.sources.aggregated)(path))
     }
 
     fn write_status(&self, hpa: Value) -> Result<(), Refusal> {
@@ -172,6 +189,11 @@ impl World for LocalWorld {
     fn pause(&self) {
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// What upstream's mapper says of a kind that nobody serves.
+pub(super) fn no_matches(group: &str, kind: &str) -> String {
+    format!("no matches for kind {kind:?} in group {group:?}")
 }
 
 fn writer() -> Writer {

@@ -4,9 +4,10 @@
 //! It differs from its siblings in that it remembers, keeps its own time (`queue`) and never looks early, and in that
 //! it sees a cluster only through [`World`]: the one it lives in (`local`), or another.
 //!
-//! Reading order: `queue` (when), `world` (what it needs of a cluster), `observe` (JSON to the decision's types),
-//! `pass`.
+//! Reading order: `queue` (when), `world` (what it needs of a cluster), `answer` (what a metrics API said), `observe`
+//! (JSON to the decision's types), `pass`.
 
+pub mod answer;
 pub mod local;
 pub mod observe;
 pub mod pass;

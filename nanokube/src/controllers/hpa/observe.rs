@@ -14,7 +14,6 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::World;
-use super::world::Refusal;
 use crate::object;
 
 /// The answers to the metrics of one spec, owned.
@@ -155,6 +154,9 @@ pub fn fetch_all(world: &impl World, namespace: &str, spec: &Spec, selector: &st
 }
 
 const CUSTOM_METRICS: &str = "custom.metrics.k8s.io";
+/// The versions that can be read, the better first.
+const CUSTOM_VERSIONS: [&str; 2] = ["v1beta2", "v1beta1"];
+const EXTERNAL_METRICS: &str = "external.metrics.k8s.io";
 
 fn pod_values(
     world: &impl World,
@@ -162,17 +164,16 @@ fn pod_values(
     selector: &str,
     metric: &MetricIdentifier,
 ) -> Result<Vec<PodValue>, String> {
-    let mut query = format!("labelSelector={}", escape(selector));
-    if let Some(of_metric) = metric.selector.as_ref().map(selector_text).filter(|text| !text.is_empty()) {
-        query.push_str(&format!("&metricLabelSelector={}", escape(&of_metric)));
-    }
-    let list = get_custom(world, &format!("namespaces/{namespace}/pods/%2A/{}?{query}", escape(&metric.name)))?;
+    let mut path = format!("namespaces/{namespace}/pods/%2A/{}?", escape(&metric.name));
+    path.push_str(&[query("labelSelector", selector), metric_selector("metricLabelSelector", metric)].concat());
+    let list = get_custom(world, path.trim_end_matches(['?', '&']), "pods", "*")?;
     let items = object::array_at(&list, "/items").iter();
     let read = |item: &Value| {
         Some(PodValue {
             pod: Arc::from(object::str_at(item, "/describedObject/name")),
             at: time_at(item, "/timestamp").unwrap_or_default(),
-            window_s: object::i64_at(item, "/windowSeconds"),
+            // v1beta1 calls it "window".
+            window_s: object::i64_at(item, "/windowSeconds").or_else(|| object::i64_at(item, "/window")),
             value_milli: quantity(&item["value"])?.milli(),
         })
     };
@@ -183,32 +184,32 @@ fn object_value(world: &impl World, namespace: &str, metric: &ObjectMetric) -> R
     let described = &metric.described_object;
     let name = escape(&metric.metric.name);
     let group = described.api_version.split_once('/').map_or("", |(group, _)| group);
-    let mut path = if described.kind == "Namespace" && group.is_empty() {
+    let (path, resource, about) = if described.kind == "Namespace" && group.is_empty() {
         // Read at the root, under the HPA's own namespace whatever name was given.
-        format!("namespaces/{namespace}/metrics/{name}")
+        (format!("namespaces/{namespace}/metrics/{name}?"), "metrics".to_owned(), metric.metric.name.as_str())
     } else {
-        let plural = format!("{}s", described.kind.to_lowercase());
-        let resource = if group.is_empty() { plural } else { format!("{plural}.{group}") };
-        format!("namespaces/{namespace}/{resource}/{}/{name}", escape(&described.name))
+        let kind = if group.is_empty() { described.kind.clone() } else { format!("{}.{group}", described.kind) };
+        let unmapped = |error| format!("unable to map kind {kind} to resource: {error}");
+        let resource = world.resource_of(group, &described.kind).map_err(unmapped)?;
+        let path = format!("namespaces/{namespace}/{resource}/{}/{name}?", escape(&described.name));
+        (path, resource, described.name.as_str())
     };
-    if let Some(of_metric) = metric.metric.selector.as_ref().map(selector_text).filter(|text| !text.is_empty()) {
-        path.push_str(&format!("?metricLabelSelector={}", escape(&of_metric)));
-    }
-    let list = get_custom(world, &path)?;
-    let item = list.pointer("/items/0").ok_or("the custom metrics API server returned no metrics")?;
+    let path = path + &metric_selector("metricLabelSelector", &metric.metric);
+    let list = get_custom(world, path.trim_end_matches(['?', '&']), &resource, about)?;
+    let [item] = object::array_at(&list, "/items") else {
+        let count = object::array_at(&list, "/items").len();
+        return Err(format!("the custom metrics API server returned {count} results when we asked for exactly one"));
+    };
     let value_milli = quantity(&item["value"]).ok_or("the metric's value is not a quantity")?.milli();
     Ok(Sample { value_milli, at: time_at(item, "/timestamp").unwrap_or_default() })
 }
 
 fn external_values(world: &impl World, namespace: &str, metric: &MetricIdentifier) -> Result<Vec<Sample>, String> {
-    let mut path = format!("/apis/external.metrics.k8s.io/v1beta1/namespaces/{namespace}/{}", escape(&metric.name));
-    if let Some(selector) = metric.selector.as_ref().map(selector_text).filter(|text| !text.is_empty()) {
-        path.push_str(&format!("?labelSelector={}", escape(&selector)));
-    }
-    let list = world.get(&path).map_err(|refusal| match refusal.is_unserved() {
-        true => format!("{} (get {}.external.metrics.k8s.io)", refusal.message, metric.name),
-        false => refusal.message,
-    })?;
+    let path = format!("/apis/{EXTERNAL_METRICS}/v1beta1/namespaces/{namespace}/{}?", escape(&metric.name));
+    let path = path + &metric_selector("labelSelector", metric);
+    let answer = world.get(path.trim_end_matches(['?', '&']))?;
+    let asked = format!("get {}.{EXTERNAL_METRICS}", metric.name);
+    let list = answer.read(&asked).map_err(|refusal| refusal.message)?;
     let items = object::array_at(&list, "/items").iter();
     let read = |item: &Value| {
         let value_milli = quantity(&item["value"])?.milli();
@@ -217,15 +218,25 @@ fn external_values(world: &impl World, namespace: &str, metric: &MetricIdentifie
     Ok(items.filter_map(read).collect())
 }
 
-/// The newest version of the custom metrics API that is served.
-fn get_custom(world: &impl World, path: &str) -> Result<Value, String> {
-    for version in ["v1beta2", "v1beta1"] {
-        match world.get(&format!("/apis/{CUSTOM_METRICS}/{version}/{path}")) {
-            Err(refusal) if refusal.is_unserved() => {}
-            answer => return answer.map_err(|Refusal { message, .. }| message),
-        }
+/// From the newest version of the custom metrics API that is served.
+fn get_custom(world: &impl World, path: &str, resource: &str, name: &str) -> Result<Value, String> {
+    let served = world.versions(CUSTOM_METRICS)?;
+    if served.is_empty() {
+        return Err(format!("no custom metrics API ({CUSTOM_METRICS}) registered"));
     }
-    Err(format!("no custom metrics API ({CUSTOM_METRICS}) registered"))
+    let version = CUSTOM_VERSIONS.iter().find(|version| served.iter().any(|it| it == *version));
+    let version = version.ok_or("no known available metric versions found")?;
+    let answer = world.get(&format!("/apis/{CUSTOM_METRICS}/{version}/{path}"))?;
+    answer.read(&format!("get {resource}.{CUSTOM_METRICS} {name}")).map_err(|refusal| refusal.message)
+}
+
+fn metric_selector(parameter: &str, metric: &MetricIdentifier) -> String {
+    query(parameter, &metric.selector.as_ref().map(selector_text).unwrap_or_default())
+}
+
+/// One parameter of a query, if it says something.
+fn query(parameter: &str, value: &str) -> String {
+    if value.is_empty() { String::new() } else { format!("{parameter}={}&", escape(value)) }
 }
 
 /// A structured selector in its string form.

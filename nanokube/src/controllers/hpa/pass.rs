@@ -12,8 +12,8 @@ use autoscaler::{defaults, json};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
+use super::answer::Refusal;
 use super::queue::{Key, Queue};
-use super::world::Refusal;
 use super::{COMPONENT, Flags, World, observe};
 use crate::controllers::action::{Event, EventKind};
 use crate::object::{self, Object, ObjectReference};

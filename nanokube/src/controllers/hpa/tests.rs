@@ -10,14 +10,19 @@ use super::*;
 use crate::controllers::deployment::DEPLOYMENTS;
 use crate::controllers::lab::{Lab, deployment};
 use crate::controllers::pod::{self, PODS};
+use crate::metrics::Metrics;
 use crate::object;
-use crate::status::ApiError;
+
+mod aggregated;
+mod metrics_server;
 
 /// A lab with an HPA controller and a load in thousandths of a core, shared by the ready pods.
 struct Scaling {
     lab: Lab,
     hpas: Hpas<LocalWorld>,
     load_milli: Arc<Mutex<Option<i64>>>,
+    /// What asks the aggregated servers.
+    _runtime: tokio::runtime::Runtime,
 }
 
 impl Scaling {
@@ -55,10 +60,13 @@ impl Scaling {
             };
             Ok(live.iter().map(item).collect())
         };
-        let aggregated = |_: &str| Err(ApiError::no_such_path());
-        let sources = Sources { pod_metrics: Box::new(pod_metrics), aggregated: Box::new(aggregated) };
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let entered = runtime.enter();
+        let of_node = Sources::of_node(lab.cluster.clone(), Metrics::new(std::time::Duration::from_secs(15)));
+        drop(entered);
+        let sources = Sources { pod_metrics: Box::new(pod_metrics), ..of_node };
         let hpas = Hpas::new(LocalWorld::new(lab.cluster.clone(), sources), &Flags::default());
-        Scaling { lab, hpas, load_milli }
+        Scaling { lab, hpas, load_milli, _runtime: runtime }
     }
 
     fn with(spec: Value) -> Scaling {

@@ -6,6 +6,7 @@ use autoscaler::spec::ObjectRef;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::answer::{Answer, Refusal};
 use crate::controllers::action::Event;
 use crate::object::Object;
 
@@ -28,8 +29,14 @@ pub trait World {
     /// Items of metrics.k8s.io for the pods that a selector matches.
     fn pod_metrics(&self, namespace: &str, selector: &str) -> Result<Vec<Value>, String>;
 
-    /// GET of a path under custom.metrics.k8s.io or external.metrics.k8s.io.
-    fn get(&self, path: &str) -> Result<Value, Refusal>;
+    /// The resource of a kind as `plural.group`, in any version.
+    fn resource_of(&self, group: &str, kind: &str) -> Result<String, String>;
+
+    /// The versions that are served of a group of metrics, none if it is not registered.
+    fn versions(&self, group: &str) -> Result<Vec<String>, String>;
+
+    /// GET of a path under custom.metrics.k8s.io or external.metrics.k8s.io; the error is that of the way there.
+    fn get(&self, path: &str) -> Result<Answer, String>;
 
     /// Writes the status of an HPA object.
     fn write_status(&self, hpa: Value) -> Result<(), Refusal>;
@@ -38,22 +45,4 @@ pub trait World {
 
     /// Waits for a moment, between attempts to write.
     fn pause(&self);
-}
-
-/// An answer that is not success.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    pub code: u16,
-    pub message: String,
-}
-
-impl Refusal {
-    pub fn is_conflict(&self) -> bool {
-        self.code == 409
-    }
-
-    /// The path itself is not served, as opposed to an object that is not there.
-    pub fn is_unserved(&self) -> bool {
-        self.code == 404 && self.message == "the server could not find the requested resource"
-    }
 }
