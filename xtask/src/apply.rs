@@ -24,18 +24,13 @@ pub(crate) struct Applied {
     pub created_namespace: bool,
 }
 
-/// Kinds that some environment renders; one of them that is labelled as ours and not rendered now is left over.
-const PRUNED: [(&str, &str, &str); 7] = [
-    ("", "v1", "Service"),
-    ("", "v1", "ConfigMap"),
-    ("", "v1", "ServiceAccount"),
-    ("apps", "v1", "Deployment"),
-    ("autoscaling", "v2", "HorizontalPodAutoscaler"),
-    ("policy", "v1", "PodDisruptionBudget"),
-    ("networking.k8s.io", "v1", "NetworkPolicy"),
-];
-
-pub(crate) async fn apply(client: &Client, objects: &[Value], namespace: &str) -> Result<Applied> {
+/// Applies all, then removes what of `kinds` is labelled as ours and not rendered (any more).
+pub(crate) async fn apply(
+    client: &Client,
+    objects: &[Value],
+    namespace: &str,
+    kinds_applied: &BTreeSet<String>,
+) -> Result<Applied> {
     let mut applied = Applied::default();
     let mut kinds = Kinds::new(client);
     let mut ordered: Vec<&Value> = objects.iter().collect();
@@ -43,7 +38,12 @@ pub(crate) async fn apply(client: &Client, objects: &[Value], namespace: &str) -
     for object in ordered {
         let name = describe(object);
         if object["kind"] == "Namespace" {
-            applied.created_namespace |= await_terminating(client, object["metadata"]["name"].as_str()).await?;
+            let Some(absent) = namespace_absent(client, object["metadata"]["name"].as_str()).await? else {
+                // Whoever has rights in one namespace only may not see it as an object, and need not.
+                applied.unchanged += 1;
+                continue;
+            };
+            applied.created_namespace |= absent;
         }
         let api = kinds.api(object, namespace).await?;
         let changed = apply_one(&api, object).await?;
@@ -53,13 +53,19 @@ pub(crate) async fn apply(client: &Client, objects: &[Value], namespace: &str) -
             applied.unchanged += 1;
         }
     }
-    applied.pruned = prune(client, objects, namespace).await?;
+    applied.pruned = prune(client, objects, namespace, kinds_applied).await?;
     Ok(applied)
 }
 
 /// Deletes all that carries the lab's label in the namespace; what is gone already is fine.
-pub(crate) async fn remove_labelled(client: &Client, namespace: &str) -> Result<Vec<String>> {
-    prune(client, &[], namespace).await
+pub(crate) async fn remove_labelled(client: &Client, namespace: &str, kinds: &BTreeSet<String>) -> Result<Vec<String>> {
+    prune(client, &[], namespace, kinds).await
+}
+
+/// `apps/v1 Deployment`: how the session remembers which kinds were applied.
+pub(crate) fn kind_of(object: &Value) -> String {
+    let text = |key: &str| object[key].as_str().unwrap_or_default();
+    format!("{} {}", text("apiVersion"), text("kind"))
 }
 
 /// Deletes a namespace and waits until it is gone. A namespace that hangs is named with what holds it.
@@ -92,11 +98,15 @@ async fn apply_one(api: &Api<DynamicObject>, object: &Value) -> Result<bool> {
     }
 }
 
-async fn prune(client: &Client, rendered: &[Value], namespace: &str) -> Result<Vec<String>> {
+async fn prune(client: &Client, rendered: &[Value], namespace: &str, kinds: &BTreeSet<String>) -> Result<Vec<String>> {
     let keep: BTreeSet<String> = rendered.iter().map(describe).collect();
     let ours = ListParams::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
     let mut pruned = Vec::new();
-    for (group, version, kind) in PRUNED {
+    for (api_version, kind) in kinds.iter().filter_map(|kind| kind.split_once(' ')) {
+        if kind == "Namespace" {
+            continue;
+        }
+        let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
         let listed = match api.list(&ours).await {
@@ -122,6 +132,17 @@ async fn prune(client: &Client, rendered: &[Value], namespace: &str) -> Result<V
         }
     }
     Ok(pruned)
+}
+
+/// Whether a namespace has to be made; nothing where this user may not ask.
+async fn namespace_absent(client: &Client, name: Option<&str>) -> Result<Option<bool>> {
+    match await_terminating(client, name).await {
+        Ok(absent) => Ok(Some(absent)),
+        Err(error) => match error.downcast_ref::<kube::Error>() {
+            Some(kube::Error::Api(status)) if status.code == 403 => Ok(None),
+            _ => Err(error),
+        },
+    }
 }
 
 /// Waits for a namespace that is on its way out; true when it is not there (any more).
@@ -151,7 +172,7 @@ fn is_ours(object: &DynamicObject) -> bool {
     object.labels().get(MANAGED_BY).is_some_and(|value| value == MANAGER)
 }
 
-fn describe(object: &Value) -> String {
+pub(crate) fn describe(object: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
     format!("{} {}", text(&object["kind"]), text(&object["metadata"]["name"]))
 }
@@ -186,7 +207,9 @@ impl<'c> Kinds<'c> {
             self.known.insert(key.clone(), (resource, capabilities.scope == discovery::Scope::Namespaced));
         }
         let (resource, namespaced) = &self.known[&key];
-        let namespace = object["metadata"]["namespace"].as_str().unwrap_or(namespace);
+        if !namespaced && kind != "Namespace" {
+            return Err(problem::cluster_scoped(&describe(object)).into());
+        }
         Ok(if *namespaced {
             Api::namespaced_with(self.client.clone(), namespace, resource)
         } else {

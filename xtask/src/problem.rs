@@ -255,6 +255,20 @@ pub(crate) fn manifests_lack(kind: &str) -> Problem {
     )
 }
 
+pub(crate) fn second_namespace(object: &str, other: &str, own: &str) -> Problem {
+    Problem::usage(
+        format!("{object} lies in namespace `{other}`, the Deployment in `{own}`: the lab touches one namespace only"),
+        "cargo xtask setup --manifests DIR   (with the rest applied by yourself, before)",
+    )
+}
+
+pub(crate) fn cluster_scoped(object: &str) -> Problem {
+    Problem::usage(
+        format!("{object} belongs to the whole cluster, and the lab touches one namespace only"),
+        "cargo xtask setup --manifests DIR   (with that object applied by yourself, before)",
+    )
+}
+
 pub(crate) fn apply_refused(object: &str) -> Problem {
     Problem::new(format!("the cluster refused {object}"), "cargo xtask doctor   (or mend the field named above)")
 }

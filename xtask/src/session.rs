@@ -3,7 +3,7 @@
 //! Written before the first change is made and after each one, so that an interrupted `setup` leaves a record that
 //! `teardown` can work from. Flags override it; without it a verb says that nothing is set up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -33,6 +33,12 @@ pub(crate) struct Session {
     /// A directory of the user's own manifests, instead of `k8s/overlays/<environment>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifests: Option<PathBuf>,
+    /// The image that `--image` named: an archive's absolute path, or a reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Kinds that were applied, as `apps/v1 Deployment`: where teardown looks for what carries the lab's label.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub kinds: BTreeSet<String>,
     /// Names of what is scaled, as the manifests have them; none before anything was rendered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<Workload>,
@@ -100,6 +106,8 @@ impl Session {
             namespace: String::new(),
             images: BTreeMap::new(),
             manifests: None,
+            image: None,
+            kinds: BTreeSet::new(),
             workload: None,
             complete: false,
             created: Created::default(),

@@ -142,6 +142,48 @@ fn by_hand_with_a_daemon_killed_in_the_middle_of_a_load() {
     assert!(told(&gone).contains("cargo xtask setup --profile"), "{}", told(&gone));
 }
 
+#[test]
+fn somebody_elses_service_is_set_up_and_tested_as_the_example_shows() {
+    let _alone = alone();
+    let lab = Lab::new("e2e-own");
+    let scratch = tempfile::tempdir().unwrap();
+    let at = |name: &str| scratch.path().join(name).to_str().unwrap().to_owned();
+    lab.succeed(&["image", "--dynamic", "--output", &at("images")]);
+    let archives = std::fs::read_dir(at("images")).unwrap().flatten().map(|entry| entry.path());
+    let archive = archives.into_iter().find(|path| path.to_string_lossy().contains("swell-service")).unwrap();
+    let example = ["--manifests", "examples/own-workload/k8s", "--image", archive.to_str().unwrap()];
+    lab.succeed(&[&["setup", "--cluster", "embedded", "--pace", "fast"], &example[..]].concat());
+    let again = lab.succeed(&["setup"]);
+    assert!(!again.contains("  done "), "a second setup forgot the manifests or the image:\n{again}");
+
+    // The promise that the example makes, and one that nothing can keep.
+    let kept = lab.run(&["load", "examples/own-workload/scaling.yaml", "--junit", &at("scaling.xml")]);
+    // On a busy machine the generator may be late (3); what was expected of the service holds all the same.
+    assert!(matches!(kept.status.code(), Some(0 | 3)), "{}", told(&kept));
+    let xml = std::fs::read_to_string(at("scaling.xml")).unwrap();
+    assert!(xml.contains("failures=\"0\"") && xml.contains("name=\"peak replicas\"/>"), "{xml}");
+    let too_much = "name: too-much\ndescription: Ten pods for one request.\npace: fast\n\
+        load: {pattern: constant 5 2s, requests: [{path: /}]}\nexpect: {peak_replicas: {min: 10, max: 10}}\n";
+    std::fs::write(at("too-much.yaml"), too_much).unwrap();
+    let failed = lab.run(&["load", &at("too-much.yaml"), "--junit", &at("failed.xml")]);
+    assert!(matches!(failed.status.code(), Some(2 | 3)), "{}", told(&failed));
+    let xml = std::fs::read_to_string(at("failed.xml")).unwrap();
+    assert!(xml.contains("<failure message=\"expected 10 to 10, measured 1\"/>"), "{xml}");
+
+    // The same service by its URL alone, as somebody who set nothing up.
+    let status: Value = serde_json::from_str(&lab.succeed(&["status", "-o", "json"])).unwrap();
+    let stranger = Lab::new("e2e-url");
+    let url = status["url"].as_str().unwrap();
+    let alone = stranger.run(&["load", "--url", url, "--rate", "5", "--duration", "2s"]);
+    assert!(matches!(alone.status.code(), Some(0 | 3)), "{}", told(&alone));
+    assert!(told(&alone).contains("lost 0"), "{}", told(&alone));
+    // An environment that is asked for takes the place of the manifests, whose objects go.
+    lab.succeed(&["setup", "--env", "dev"]);
+    let status: Value = serde_json::from_str(&lab.succeed(&["status", "-o", "json"])).unwrap();
+    assert_eq!(status["session"]["manifests"], Value::Null);
+    lab.succeed(&["teardown"]);
+}
+
 /// A load that has begun: the first figures are printed.
 fn loading(lab: &Lab) -> Child {
     use std::io::{BufRead, BufReader};
@@ -164,12 +206,26 @@ fn bad_input_is_one_message_that_ends_with_the_command_that_mends_it() {
     let empty = tempfile::tempdir().unwrap();
     let broken = tempfile::tempdir().unwrap();
     std::fs::write(broken.path().join("kustomization.yaml"), "resources: [gone.yaml]\n").unwrap();
+    let spread = tempfile::tempdir().unwrap();
+    let example = root().join("examples/own-workload/k8s");
+    for file in std::fs::read_dir(example).unwrap().flatten() {
+        std::fs::copy(file.path(), spread.path().join(file.file_name())).unwrap();
+    }
+    let foreign = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: far, namespace: elsewhere}\n";
+    std::fs::write(spread.path().join("foreign.yml"), foreign).unwrap();
+    let spread = spread.path().to_str().unwrap();
     let (empty, broken) = (empty.path().to_str().unwrap(), broken.path().to_str().unwrap());
-    let cases: [(&[&str], i32, &str); 10] = [
+    let cases: [(&[&str], i32, &str); 12] = [
         (&["setup", "--env", "qa"], 64, "no environment `qa`"),
         (&["setup", "--cluster", "kind"], 64, "unknown cluster `kind`"),
         (&["setup", "--manifests", broken], 1, "gone.yaml"),
         (&["setup", "--manifests", empty], 1, "cannot be rendered"),
+        (&["setup", "--manifests", spread], 64, "ConfigMap far lies in namespace `elsewhere`"),
+        (
+            &["setup", "--manifests", "examples/own-workload/k8s", "--image", "/gone.tar"],
+            64,
+            "/gone.tar is not an image",
+        ),
         (&["load"], 1, "has no session"),
         (&["load", "dmeo", "--url", "http://127.0.0.1:1"], 64, "no scenario `dmeo`"),
         (

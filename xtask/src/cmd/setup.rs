@@ -40,18 +40,17 @@ pub(crate) async fn run(lab: &Lab<'_>, args: &SetupArgs) -> Result<u8> {
 
 pub(crate) async fn perform(lab: &Lab<'_>, args: &SetupArgs) -> Result<(Session, String)> {
     let before = Session::load(&lab.workspace, &lab.profile)?;
-    let wanted = Wanted::of(args, before.as_ref());
+    let wanted = Wanted::of(args, before.as_ref())?;
     let environments = lab.workspace.environments();
-    if args.manifests.is_none() && !environments.contains(&wanted.environment) {
+    if wanted.manifests.is_none() && !environments.contains(&wanted.environment) {
         return Err(problem::unknown_environment(&wanted.environment, &environments).into());
     }
     let choice = Choice::resolve(&args.cluster, before.as_ref())?;
     check_same_place(lab, before.as_ref(), &choice)?;
     lab.terminal.say(&format!("profile `{}`: {} ({})", lab.profile, choice.kind.name(), choice.reason));
-    let rendered = Rendering::of(lab, args, &wanted)?;
     // Broken manifests are told before anything is started.
-    let draft = rendered.objects(None)?;
-    let workload = Workload::find(&draft)?;
+    let rendered = Rendering::of(lab, &wanted)?;
+    let workload = rendered.workload.clone();
 
     build(lab, &choice)?;
     let cluster = Cluster::for_setup(&lab.workspace, &lab.profile, &choice, args)?;
@@ -59,12 +58,13 @@ pub(crate) async fn perform(lab: &Lab<'_>, args: &SetupArgs) -> Result<(Session,
         before.clone().unwrap_or_else(|| Session::new(&lab.profile, choice.kind, &wanted.environment, wanted.pace));
     session.created.cluster |= before.is_none() && choice.kind == ProviderKind::Embedded;
     session.complete = false;
+    session.image.clone_from(&wanted.image);
     session.save(&lab.workspace)?;
     start(lab, &cluster, &mut session, wanted)?;
     let client = cluster::connect_session(&session).await?;
     cluster.check(&client, &workload.namespace).await?;
-    let image = load_image(lab, &cluster, &mut session, args, &workload)?;
-    deploy(lab, &client, &mut session, &rendered, image.as_deref(), workload.clone()).await?;
+    let image = load_image(lab, &cluster, &mut session, &rendered)?;
+    deploy(lab, &client, &mut session, &rendered, image.as_deref()).await?;
     let facts = Facts::read(&client, &workload).await?;
     await_ready(lab, &cluster, &client, &workload, &facts, session.pace).await?;
     let url = load::service_url(lab, &session, &client, &workload, &facts).await?;
@@ -78,15 +78,37 @@ pub(crate) async fn perform(lab: &Lab<'_>, args: &SetupArgs) -> Result<(Session,
 struct Wanted {
     environment: String,
     pace: Pace,
+    /// The user's own manifests; an environment that is asked for takes their place.
+    manifests: Option<PathBuf>,
+    /// An archive's absolute path, or a reference.
+    image: Option<String>,
 }
 
 impl Wanted {
-    fn of(args: &SetupArgs, before: Option<&Session>) -> Wanted {
+    fn of(args: &SetupArgs, before: Option<&Session>) -> Result<Wanted> {
         let environment = args.env.clone().or_else(|| before.map(|session| session.environment.clone()));
-        Wanted {
+        let manifests = match (&args.manifests, &args.env) {
+            (Some(given), _) => Some(std::path::absolute(given)?),
+            (None, Some(_)) => None,
+            (None, None) => before.and_then(|session| session.manifests.clone()),
+        };
+        let image = match &args.image {
+            Some(given) if Path::new(given).is_file() => {
+                Some(std::path::absolute(given)?.to_string_lossy().into_owned())
+            }
+            Some(absent) if absent.starts_with(['/', '.']) || absent.ends_with(".tar") => {
+                return Err(problem::archive_unusable(Path::new(absent)).into());
+            }
+            Some(reference) => Some(reference.clone()),
+            // Another workload has another image.
+            None => before.filter(|session| session.manifests == manifests).and_then(|session| session.image.clone()),
+        };
+        Ok(Wanted {
             environment: environment.unwrap_or_else(|| DEFAULT_ENVIRONMENT.to_owned()),
             pace: args.pace.or_else(|| before.map(|session| session.pace)).unwrap_or_default(),
-        }
+            manifests,
+            image,
+        })
     }
 }
 
@@ -131,25 +153,23 @@ fn start(lab: &Lab<'_>, cluster: &Cluster, session: &mut Session, wanted: Wanted
 }
 
 /// The reference that runs; `None` where the manifests' own stays.
-fn load_image(
-    lab: &Lab<'_>,
-    cluster: &Cluster,
-    session: &mut Session,
-    args: &SetupArgs,
-    workload: &Workload,
-) -> Result<Option<String>> {
+fn load_image(lab: &Lab<'_>, cluster: &Cluster, session: &mut Session, rendered: &Rendering) -> Result<Option<String>> {
     let step = lab.terminal.step("image");
-    let given = args.image.as_deref().map(PathBuf::from);
-    let (archive, reference) = match (&args.image, given.filter(|path| path.is_file())) {
+    let image = session.image.clone();
+    let given = image.as_deref().map(PathBuf::from);
+    let (archive, reference) = match (&image, given.filter(|path| path.is_file())) {
         (_, Some(archive)) => {
             let reference = archive::reference_of(&archive).with_context(|| problem::archive_unusable(&archive))?;
             (archive, reference)
         }
         (Some(reference), None) => {
+            if reference.starts_with('/') {
+                return Err(problem::archive_unusable(Path::new(reference)).into());
+            }
             step.same(&format!("{reference}, pulled by the cluster"));
             return Ok(Some(reference.clone()));
         }
-        (None, None) if args.manifests.is_some() => {
+        (None, None) if rendered.own.is_some() => {
             step.same("as the manifests name it");
             return Ok(None);
         }
@@ -161,7 +181,7 @@ fn load_image(
         step.update(&format!("loading {reference}"));
         cluster.load_image(&archive, &reference)?;
     }
-    for name in &workload.images {
+    for name in rendered.substituted(&reference) {
         session.images.insert(name.clone(), reference.clone());
     }
     session.save(&lab.workspace)?;
@@ -197,8 +217,8 @@ async fn deploy(
     session: &mut Session,
     rendered: &Rendering,
     image: Option<&str>,
-    workload: Workload,
 ) -> Result<()> {
+    let workload = rendered.workload.clone();
     if !session.namespace.is_empty() && session.namespace != workload.namespace {
         leave(lab, client, session).await?;
     }
@@ -207,8 +227,9 @@ async fn deploy(
     session.namespace.clone_from(&workload.namespace);
     session.manifests.clone_from(&rendered.own);
     session.workload = Some(workload);
+    session.kinds.extend(objects.iter().map(apply::kind_of));
     session.save(&lab.workspace)?;
-    let applied = apply::apply(client, &objects, &session.namespace).await?;
+    let applied = apply::apply(client, &objects, &session.namespace, &session.kinds).await?;
     session.created.namespace |= applied.created_namespace;
     session.save(&lab.workspace)?;
     if applied.changed.is_empty() && applied.pruned.is_empty() {
@@ -228,7 +249,7 @@ async fn deploy(
 /// Another environment is another namespace: what the profile had in the old one goes.
 async fn leave(lab: &Lab<'_>, client: &Client, session: &mut Session) -> Result<()> {
     let step = lab.terminal.step("former environment");
-    let removed = apply::remove_labelled(client, &session.namespace).await?;
+    let removed = apply::remove_labelled(client, &session.namespace, &session.kinds).await?;
     if session.created.namespace {
         apply::remove_namespace(client, &session.namespace).await?;
     }
@@ -265,31 +286,33 @@ struct Rendering {
     root: PathBuf,
     components: Vec<PathBuf>,
     own: Option<PathBuf>,
-    image_names: Vec<String>,
+    workload: Workload,
 }
 
 impl Rendering {
-    fn of(lab: &Lab<'_>, args: &SetupArgs, wanted: &Wanted) -> Result<Rendering> {
-        let components = if wanted.pace == Pace::Fast { vec![lab.workspace.root.join(FAST)] } else { Vec::new() };
-        let rendering = match &args.manifests {
-            Some(own) => Rendering {
-                root: own.clone(),
-                components: Vec::new(),
-                own: Some(std::path::absolute(own)?),
-                image_names: Vec::new(),
-            },
-            None => {
-                let root = lab.workspace.overlay(&wanted.environment);
-                Rendering { root, components, own: None, image_names: Vec::new() }
-            }
-        };
-        let workload = Workload::find(&rendering.objects(None)?)?;
-        Ok(Rendering { image_names: workload.images, ..rendering })
+    fn of(lab: &Lab<'_>, wanted: &Wanted) -> Result<Rendering> {
+        let fast = (wanted.pace == Pace::Fast && wanted.manifests.is_none()).then(|| lab.workspace.root.join(FAST));
+        let components: Vec<PathBuf> = fast.into_iter().collect();
+        let own = wanted.manifests.clone();
+        let root = own.clone().unwrap_or_else(|| lab.workspace.overlay(&wanted.environment));
+        let objects = render(&root, &components, &[])?;
+        let workload = Workload::find(&objects)?;
+        check_one_namespace(&objects, &workload.namespace)?;
+        Ok(Rendering { root, components, own, workload })
+    }
+
+    /// The images of the manifests that `reference` takes the place of: those of its name, else the first container's.
+    /// A side-car keeps its own.
+    fn substituted(&self, reference: &str) -> Vec<&String> {
+        let (name, _) = split_reference(reference);
+        let images = &self.workload.images;
+        let same: Vec<&String> = images.iter().filter(|image| split_reference(image).0 == name).collect();
+        if same.is_empty() { images.first().into_iter().collect() } else { same }
     }
 
     fn objects(&self, image: Option<&str>) -> Result<Vec<Value>> {
-        let images: Vec<kustomize::Image> =
-            image.iter().flat_map(|to| self.image_names.iter().map(|from| substitute(from, to))).collect();
+        let substitutes = image.iter().flat_map(|to| self.substituted(to).into_iter().map(|from| substitute(from, to)));
+        let images: Vec<kustomize::Image> = substitutes.collect();
         let mut objects = render(&self.root, &self.components, &images)?;
         if self.own.is_some() {
             objects.iter_mut().for_each(mark_as_ours);
@@ -298,9 +321,19 @@ impl Rendering {
     }
 }
 
-/// A directory with a kustomization is rendered; any other is a set of manifests as they are.
 fn render(root: &Path, components: &[PathBuf], images: &[kustomize::Image]) -> Result<Vec<Value>> {
     kustomize::render(root, components, images).with_context(|| problem::manifests_broken(root))
+}
+
+fn check_one_namespace(objects: &[Value], own: &str) -> Result<()> {
+    for object in objects {
+        let is_namespace = object["kind"] == "Namespace";
+        let of = object["metadata"][if is_namespace { "name" } else { "namespace" }].as_str();
+        if let Some(other) = of.filter(|namespace| *namespace != own) {
+            return Err(problem::second_namespace(&apply::describe(object), other, own).into());
+        }
+    }
+    Ok(())
 }
 
 /// Teardown finds by this label what setup made, in the user's own manifests too.
@@ -338,6 +371,15 @@ fn split_reference(reference: &str) -> (&str, Option<Rest<'_>>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_image_takes_the_place_of_its_namesake_and_spares_the_side_car() {
+        let images = ["docker.io/envoy:1".to_owned(), "localhost/web:dev".to_owned()];
+        let workload = Workload { images: images.to_vec(), ..Workload::default() };
+        let rendering = Rendering { root: PathBuf::new(), components: Vec::new(), own: None, workload };
+        assert_eq!(rendering.substituted("localhost/web:1234"), ["localhost/web:dev"]);
+        assert_eq!(rendering.substituted("registry/other:1"), ["docker.io/envoy:1"]);
+    }
 
     #[test]
     fn an_image_reference_is_taken_apart_at_its_tag_not_at_its_port() {

@@ -62,7 +62,7 @@ async fn remove_objects(lab: &Lab<'_>, session: &Session) -> Result<()> {
         return Ok(());
     }
     let client = cluster::connect_session(session).await?;
-    let removed = apply::remove_labelled(&client, &session.namespace).await?;
+    let removed = apply::remove_labelled(&client, &session.namespace, &session.kinds).await?;
     if session.created.namespace {
         apply::remove_namespace(&client, &session.namespace).await?;
         step.done(&format!("{} objects and namespace {}", removed.len(), session.namespace));

@@ -118,6 +118,10 @@ pub(super) struct GeneratorOptions {
     pub(super) immutable: bool,
 }
 
+pub(super) fn has_kustomization(directory: &Path) -> bool {
+    NAMES.iter().any(|name| directory.join(name).is_file())
+}
+
 impl Kustomization {
     pub(super) fn read(directory: &Path) -> Result<Kustomization> {
         let found: Vec<PathBuf> = NAMES.iter().map(|name| directory.join(name)).filter(|path| path.is_file()).collect();

@@ -29,12 +29,14 @@ pub(crate) use self::file::Image;
 use self::file::Kustomization;
 use self::resource::Resource;
 
-/// The objects of the folder `root` with these components on top, in the order in which to apply them.
+/// The objects of the folder `root` with these components on top, in the order in which to apply them. A folder without
+/// a kustomization is a set of manifests as they are, as for `kubectl apply -f`.
 ///
 /// Equal to `kubectl kustomize` on a folder whose kustomization lists `root` as its only resource, `components` and
 /// `images`.
 pub(crate) fn render(root: &Path, components: &[PathBuf], images: &[Image]) -> Result<Vec<Value>> {
-    let mut resources = folder(root, Vec::new(), &mut Vec::new())?;
+    let mut resources =
+        if file::has_kustomization(root) { folder(root, Vec::new(), &mut Vec::new())? } else { manifests_in(root)? };
     for component in components {
         resources = folder(component, resources, &mut Vec::new())?;
     }
@@ -42,6 +44,28 @@ pub(crate) fn render(root: &Path, components: &[PathBuf], images: &[Image]) -> R
     config_map::add_hashes(&mut resources)?;
     order::for_apply(&mut resources);
     Ok(resources.into_iter().map(|resource| resource.value).collect())
+}
+
+fn manifests_in(directory: &Path) -> Result<Vec<Resource>> {
+    let entries =
+        std::fs::read_dir(directory).with_context(|| format!("there is no folder {}", directory.display()))?;
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.retain(|path| path.extension().is_some_and(|kind| kind == "yaml" || kind == "yml" || kind == "json"));
+    paths.sort();
+    if paths.is_empty() {
+        bail!(
+            "there is neither a kustomization.yaml nor any other .yaml, .yml or .json file in {}",
+            directory.display()
+        );
+    }
+    let mut resources = Vec::new();
+    for path in paths {
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        for resource in resource::parse(&path, &text)? {
+            resource::push(&mut resources, resource).with_context(|| path.display().to_string())?;
+        }
+    }
+    Ok(resources)
 }
 
 /// What one folder makes of the `inherited` resources: nothing but its own for a kustomization, the including folder's

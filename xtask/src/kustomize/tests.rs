@@ -179,7 +179,10 @@ fn what_is_outside_the_subset_is_an_error_that_names_file_and_field() {
 
 #[test]
 fn what_is_not_there_or_does_not_fit_is_named() {
-    check_error(&[("a.txt", "")], expect!["there is no kustomization.yaml in DIR"]);
+    check_error(
+        &[("a.txt", "")],
+        expect!["there is neither a kustomization.yaml nor any other .yaml, .yml or .json file in DIR"],
+    );
     check_error(
         &[("kustomization.yaml", "resources: [missing.yaml]")],
         expect![[r#"
