@@ -85,16 +85,25 @@ impl Workspace {
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
         let shell = Shell::new()?;
         shell.change_dir(&self.root);
-        cmd!(shell, "{cargo} build {quiet...} {release...} --locked --target-dir {target_dir} {bins...}")
-            .quiet()
-            .run()
-            .with_context(|| problem::build_failed(&names.join(", ")))?;
+        let build = cmd!(shell, "{cargo} build {quiet...} {release...} --locked --target-dir {target_dir} {bins...}");
+        let build = set_by_cargo().iter().fold(build, |build, name| build.env_remove(name));
+        build.quiet().run().with_context(|| problem::build_failed(&names.join(", ")))?;
         Ok(self.built(names) != before)
     }
 
     fn built(&self, names: &[&str]) -> Vec<Option<std::time::SystemTime>> {
         names.iter().map(|name| self.binary(name).metadata().ok()?.modified().ok()).collect()
     }
+}
+
+/// What cargo sets for the programs that it runs, and thus for this one. A cargo started from here must not inherit it:
+/// build scripts that look at one of these (ring's does) would count as changed, and all that depends on them is compiled
+/// again.
+pub(crate) fn set_by_cargo() -> Vec<String> {
+    let starts =
+        ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_", "CARGO_TARGET_TMPDIR"];
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    names.filter(|name| starts.iter().any(|start| name.starts_with(start))).collect()
 }
 
 /// File stems or directory names under `dir` that `keep`, sorted; empty when there is no such directory.

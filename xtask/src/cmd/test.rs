@@ -16,6 +16,7 @@ use crate::cli::TestArgs;
 use crate::lab::Lab;
 use crate::problem;
 use crate::terminal::{Ink, Terminal, Verbosity, human_duration};
+use crate::workspace::set_by_cargo;
 
 /// Lines of a failed step that are shown.
 const KEPT_LINES: usize = 400;
@@ -94,6 +95,9 @@ async fn perform(lab: &Lab<'_>, step: &Step) -> Result<Outcome> {
     let started = Instant::now();
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut command = Command::new(cargo);
+    for name in set_by_cargo() {
+        command.env_remove(name);
+    }
     command.args(&step.args).current_dir(&lab.workspace.root).stdin(Stdio::null());
     command.env("CARGO_TARGET_DIR", lab.workspace.target_dir()).env("CARGO_TERM_COLOR", "never");
     if step.long {

@@ -11,6 +11,8 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use xshell::{Shell, cmd};
 
+use crate::workspace::set_by_cargo;
+
 /// Packages whose binaries become images, with the images' names.
 pub(crate) const PACKAGES: [(&str, &str); 2] = [("service", "swell-service"), ("loadgen", "swell-loadgen")];
 
@@ -23,12 +25,12 @@ pub(crate) fn build_static(root: &Path, target_dir: &Path, quiet: bool) -> Resul
     let packages = PACKAGES.iter().flat_map(|(package, _)| ["-p", package]);
     let quiet: &[&str] = if quiet { &["--quiet"] } else { &[] };
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    cmd!(
+    let build = cmd!(
         shell,
         "{cargo} build {quiet...} --release --locked --target {target} --target-dir {target_dir} {packages...}"
-    )
-    .quiet()
-    .run()?;
+    );
+    let build = set_by_cargo().iter().fold(build, |build, name| build.env_remove(name));
+    build.quiet().run()?;
     Ok(PACKAGES.iter().map(|(package, _)| target_dir.join(&target).join("release").join(package)).collect())
 }
 
