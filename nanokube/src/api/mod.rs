@@ -145,7 +145,7 @@ async fn resource(api: &Arc<Api>, call: Call, address: Address) -> Result<Respon
             name if !kind.has_subresource(name) => Err(ApiError::no_such_path()),
             "status" | "scale" | "finalize" => write::part(api, &call, &kind, &address),
             "log" => pod_log::answer(api, &call, &kind, &address),
-            "exec" => stream::exec::answer(api, call, &kind, &address).await,
+            "exec" | "attach" => stream::exec::answer(api, call, &kind, &address).await,
             "portforward" => stream::port_forward::answer(api, call, &kind, &address),
             "eviction" => pod::evict(api, &call, &address),
             "binding" => pod::bind(api, &call, &address),

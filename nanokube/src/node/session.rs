@@ -122,19 +122,31 @@ impl Session {
     /// Runs a program in the container: with three files as its streams, or one that is its terminal.
     pub(super) async fn exec(&self, command: Command, files: &[OwnedFd]) -> Result<Exec, String> {
         let id = self.link.next_exec.fetch_add(1, Ordering::Relaxed);
-        let (started_sender, started) = oneshot::channel();
         let (ended_sender, exit) = oneshot::channel();
-        {
-            let mut waiting = self.link.waiting();
-            waiting.started.insert(id, started_sender);
-            waiting.ended.insert(id, ended_sender);
-        }
-        let request = Request::Exec { id, command, terminal: files.len() == 1 };
-        let gone = || "the container has ended".to_owned();
-        self.link.send(&request, files).await.map_err(|_| gone())?;
-        let answer = tokio::time::timeout(ANSWER_PATIENCE, started).await;
-        answer.map_err(|_| "the supervisor does not answer".to_owned())?.map_err(|_| gone())??;
+        self.link.waiting().ended.insert(id, ended_sender);
+        self.request(id, &Request::Exec { id, command, terminal: files.len() == 1 }, files).await?;
         Ok(Exec { id, link: self.link.clone(), exit })
+    }
+
+    /// Carries the container's own streams over three files as well.
+    pub(super) async fn attach(&self, files: &[OwnedFd]) -> Result<(), String> {
+        let id = self.link.next_exec.fetch_add(1, Ordering::Relaxed);
+        self.request(id, &Request::Attach { id }, files).await
+    }
+
+    /// Sets the size of the container's terminal.
+    pub(super) async fn resize(&self, columns: u16, rows: u16) {
+        self.tell(&Request::Resize { columns, rows }).await;
+    }
+
+    /// Sends a request with files and waits until the supervisor says that it was done.
+    async fn request(&self, id: u64, request: &Request, files: &[OwnedFd]) -> Result<(), String> {
+        let (started_sender, started) = oneshot::channel();
+        self.link.waiting().started.insert(id, started_sender);
+        let gone = || "the container has ended".to_owned();
+        self.link.send(request, files).await.map_err(|_| gone())?;
+        let answer = tokio::time::timeout(ANSWER_PATIENCE, started).await;
+        answer.map_err(|_| "the supervisor does not answer".to_owned())?.map_err(|_| gone())?
     }
 
     /// A supervisor that is gone needs to be told nothing: `wait` reports the end.

@@ -21,6 +21,7 @@ const VECTORS: &str = "SWELL_VECTORS";
 /// The program that replays exchanges, and the profile of the cluster that it is let loose on.
 const SUITE: &str = "nanokube-conformance";
 const API_PROFILE: &str = "conformance";
+const SUITE_IMAGE: &str = "localhost/bb:1";
 /// Where the suite keeps the real clients that it installs, under the build folder.
 const CLIENTS: &str = "clients";
 /// A sample that every clone has.
@@ -43,9 +44,16 @@ fn api(lab: &Lab<'_>, kubeconfig: Option<&Path>, recordings: Option<&Path>) -> R
     let step = lab.terminal.step("cluster");
     let access = cluster.start(lab.terminal, &step, Pace::Real, None)?;
     step.done(&access.summary);
-    let outcome = replay(lab, &access.kubeconfig, recordings);
+    let outcome = load_image(lab, &cluster).and_then(|()| replay(lab, &access.kubeconfig, recordings));
     cluster.delete()?;
     outcome
+}
+
+/// The suite makes the image that its pods run.
+fn load_image(lab: &Lab<'_>, cluster: &Cluster) -> Result<()> {
+    let archive = lab.workspace.target_dir().join(format!("{SUITE}.tar"));
+    Shell::new()?.cmd(lab.workspace.binary(SUITE)).arg("--write-image").arg(&archive).quiet().run()?;
+    cluster.load_image(&archive, SUITE_IMAGE)
 }
 
 /// The suite is a program of its own, so that it can be run against any API server.

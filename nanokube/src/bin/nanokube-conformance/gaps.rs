@@ -2,13 +2,6 @@
 
 /// (area, start of the case, why it is left out)
 const GAPS: &[(&str, &str, &str)] = &[
-    (
-        "deletion",
-        "ns status with blocked content",
-        "an empty namespace is gone at once, the real server takes five seconds",
-    ),
-    ("deletion", "finalize subresource", "an empty namespace is gone at once, the real server takes five seconds"),
-    ("deletion", "create in terminating ns", "an empty namespace is gone at once, the real server takes five seconds"),
     ("discovery", "apis-custom.metrics.k8s.io", "not there until an APIService registers it"),
     ("discovery", "apis-external.metrics.k8s.io", "not there until an APIService registers it"),
 ];

@@ -65,7 +65,7 @@ pub(crate) fn run(kubeconfig: &Path, clients: &[PathBuf], score: &mut Score) -> 
         for (name, arguments) in COMMANDS {
             let outcome =
                 command(client, kubeconfig, &arguments.replace("CHART", &chart.display().to_string()), &folder)?;
-            let helm = client.file_name().unwrap_or_default().to_string_lossy();
+            let helm = super::clients::name(client);
             score.add(AREA, &format!("{name} ({helm})"), outcome);
         }
     }

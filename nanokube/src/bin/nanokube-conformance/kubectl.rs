@@ -1,16 +1,18 @@
 //! The kubectl matrix: everyday commands with every kubectl that is there, each with the exit code the real server got.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
+use super::clients::name;
 use super::score::{Outcome, Score};
 
 const AREA: &str = "kubectl";
 
-/// (name, arguments, standard input, exit code)
+/// (name, arguments, standard input, exit code); POD and NODE stand for the names of one
 const COMMANDS: &[(&str, &str, &str, i32)] = &[
     ("version", "version", "", 0),
     ("api-resources", "api-resources -o name", "", 0),
@@ -46,19 +48,48 @@ const COMMANDS: &[(&str, &str, &str, i32)] = &[
     ("explain", "explain deployment.spec.strategy", "", 0),
     ("top pods", "top pods", "", 0),
     ("top nodes", "top nodes", "", 0),
+    ("logs", "logs deploy/web", "", 0),
+    ("exec", "exec deploy/web -- cat /etc/hosts", "", 0),
+    ("exec exit code", "exec deploy/web -- cat /nowhere", "", 1),
+    ("exec -i", "exec -i deploy/web -- cat", "words", 0),
+    ("attach", "run katt --image=localhost/bb:1 --restart=Never --rm -i --quiet -- cat", "words", 0),
+    ("proxy", "get --raw /api/v1/nodes/NODE/proxy/healthz", "", 0),
     ("wait", "wait --for=condition=Available deploy/kd --timeout=10s", "", 0),
     ("label", "label deploy kd x=y", "", 0),
     ("annotate", "annotate deploy kd x=y", "", 0),
     ("patch strategic", "patch deploy kd -p {\"spec\":{\"paused\":true}}", "", 0),
     ("patch merge", "patch deploy kd --type=merge -p {\"spec\":{\"paused\":false}}", "", 0),
+    ("edit", "edit deploy kd", "", 0),
+    ("replace", "replace -f -", CHANGED, 0),
+    ("rollout pause", "rollout pause deploy kd", "", 0),
+    ("rollout resume", "rollout resume deploy kd", "", 0),
+    ("apply --prune", "apply --prune -l app=kprune -f -", PRUNED, 0),
+    ("create job", "create job kjob --image=localhost/bb:1 -- sh -c true", "", 0),
+    ("wait job", "wait --for=condition=complete job/kjob --timeout=20s", "", 0),
+    ("debug", "debug POD --image=localhost/bb:1 --copy-to=kdebug --container=app -- sleep 1", "", 0),
     ("events", "events", "", 0),
     ("get events", "get events", "", 0),
     ("auth can-i", "auth can-i create pods", "", 0),
     ("auth can-i --list", "auth can-i --list", "", 0),
     ("auth whoami", "auth whoami", "", 0),
+    ("cordon", "cordon NODE", "", 0),
+    ("drain", "drain NODE --pod-selector=app=kweb --force --ignore-daemonsets --timeout=20s", "", 0),
+    ("uncordon", "uncordon NODE", "", 0),
+    ("delete pod", "delete pod POD --timeout=40s --grace-period=1", "", 0),
     ("delete deploy", "delete deploy kd --timeout=20s", "", 0),
-    ("delete misc", "delete svc/kd hpa/kd cm/kcm cm/kc deploy/kweb --ignore-not-found --timeout=20s", "", 0),
+    ("delete misc", LEFTOVERS, "", 0),
     ("delete ns", "delete ns kns --timeout=20s", "", 0),
+];
+
+const LEFTOVERS: &str = "delete svc/kd hpa/kd cm/kcm cm/kc cm/kp deploy/kweb job/kjob pod/kdebug \
+    --ignore-not-found --timeout=40s --grace-period=1";
+
+/// Commands that go on until they are stopped, and what they print once they work.
+const LASTING: &[(&str, &str, &str)] = &[
+    ("get -w", "get deploy web -w", "web"),
+    ("logs -f", "logs -f --all-containers kchatty", "chat"),
+    ("port-forward", "port-forward POD :80", "Forwarding from"),
+    ("events -w", "get events -w", "web"),
 ];
 
 /// What a kubectl from before server-side validation is held to: the essential verbs.
@@ -94,51 +125,128 @@ const TYPO: &str = r#"{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"n
 "spec":{"containers":[{"name":"c","image":"localhost/bb:1"}]}}}}"#;
 const OTHER: &str = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"kc"},"data":{"a":"b"}}"#;
 
+const PRUNED: &str = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"kp","labels":{"app":"kprune"}}}"#;
+const CHATTY: &str = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"kchatty"},"spec":{
+"terminationGracePeriodSeconds":1,"containers":[{"name":"c","image":"localhost/bb:1",
+"command":["sh","-c","while true; do echo chat; sleep 0.2; done"]}]}}"#;
+/// What an edit changes: the label that an earlier command put there.
+const EDITOR: &str = "sed -i s/x:.y/x:.z/";
+const PLACEHOLDERS: [(&str, &str); 2] = [
+    ("POD", "get pods -l app=web --field-selector=status.phase=Running -o jsonpath={.items[0].metadata.name}"),
+    ("NODE", "get nodes -o jsonpath={.items[0].metadata.name}"),
+];
+/// How long a lasting command has to print what it should.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 pub(crate) fn run(kubeconfig: &Path, given: &[PathBuf], score: &mut Score) -> anyhow::Result<()> {
-    let clients = if given.is_empty() { on_path() } else { given.to_vec() };
-    if clients.is_empty() {
+    if given.is_empty() {
         println!("kubectl     none found: the command matrix was not tried");
     }
-    for client in &clients {
+    for client in given {
         println!("kubectl     {}", client.display());
-        let old = short(client) == OLD;
-        for (name, arguments, input, wanted) in COMMANDS.iter().filter(|row| !old || OLD_COMMANDS.contains(&row.0)) {
-            let outcome = command(client, kubeconfig, arguments, input, *wanted)?;
-            score.add(AREA, &format!("{} ({})", name, short(client)), outcome);
+        let client = Kubectl { program: client, kubeconfig };
+        let old = name(client.program) == OLD;
+        for (case, arguments, input, wanted) in COMMANDS.iter().filter(|row| !old || OLD_COMMANDS.contains(&row.0)) {
+            if *case == "logs" {
+                client.chat(score)?;
+            }
+            let outcome = client.exits(arguments, input, *wanted)?;
+            score.add(AREA, &format!("{case} ({})", name(client.program)), outcome);
         }
     }
     Ok(())
 }
 
-fn short(client: &Path) -> String {
-    client.file_name().unwrap_or_default().to_string_lossy().to_string()
-}
-
-fn on_path() -> Vec<PathBuf> {
+pub(crate) fn on_path() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|folder| folder.join("kubectl")).find(|file| file.is_file());
-    found.into_iter().collect()
+    std::env::split_paths(&path).map(|folder| folder.join("kubectl")).find(|file| file.is_file())
 }
 
-fn command(client: &Path, kubeconfig: &Path, arguments: &str, input: &str, wanted: i32) -> anyhow::Result<Outcome> {
-    let mut child = Command::new(client)
-        .args(["--request-timeout=30s", "--cache-dir=/tmp/nanokube-conformance-cache", "-n", super::prepare::NAMESPACE])
-        .args(arguments.split(' '))
-        .env("KUBECONFIG", kubeconfig)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot run {}", client.display()))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A client that does not read its input closes it.
-        let _ = stdin.write_all(input.as_bytes());
+struct Kubectl<'a> {
+    program: &'a Path,
+    kubeconfig: &'a Path,
+}
+
+impl Kubectl<'_> {
+    /// The lasting commands, one of them at a pod that talks.
+    fn chat(&self, score: &mut Score) -> anyhow::Result<()> {
+        self.exits("apply --validate=false -f -", CHATTY, 0)?;
+        self.exits("wait --for=condition=Ready pod/kchatty --timeout=20s", "", 0)?;
+        for (case, arguments, wanted) in LASTING {
+            let outcome = self.prints(arguments, wanted)?;
+            score.add(AREA, &format!("{case} ({})", name(self.program)), outcome);
+        }
+        self.exits("delete pod kchatty --wait=false --now", "", 0)?;
+        Ok(())
     }
-    let output = child.wait_with_output().context("cannot wait for kubectl")?;
-    let code = output.status.code().unwrap_or(-1);
-    if code == wanted {
-        return Ok(Outcome::Passed);
+
+    fn exits(&self, arguments: &str, input: &str, wanted: i32) -> anyhow::Result<Outcome> {
+        let mut child = self.start(arguments)?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A client that does not read its input closes it.
+            let _ = stdin.write_all(input.as_bytes());
+        }
+        let output = child.wait_with_output().context("cannot wait for kubectl")?;
+        let code = output.status.code().unwrap_or(-1);
+        if code == wanted {
+            return Ok(Outcome::Passed);
+        }
+        let words = String::from_utf8_lossy(&output.stderr).replace('\n', " ");
+        Ok(Outcome::Failed(format!("exit code {code}, wanted {wanted}: {words}")))
     }
-    let words = String::from_utf8_lossy(&output.stderr).replace('\n', " ");
-    Ok(Outcome::Failed(format!("exit code {code}, wanted {wanted}: {words}")))
+
+    /// Runs the command until it prints `wanted`, and ends it.
+    fn prints(&self, arguments: &str, wanted: &str) -> anyhow::Result<Outcome> {
+        let mut child = self.start(arguments)?;
+        let stdout = child.stdout.take().context("kubectl has no output")?;
+        let (sender, lines) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let until = Instant::now() + PATIENCE;
+        let mut heard = false;
+        while let Ok(line) = lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            heard = line.contains(wanted);
+            if heard {
+                break;
+            }
+        }
+        child.kill().context("cannot end kubectl")?;
+        let output = child.wait_with_output().context("cannot wait for kubectl")?;
+        let words = String::from_utf8_lossy(&output.stderr).replace('\n', " ");
+        Ok(if heard { Outcome::Passed } else { Outcome::Failed(format!("it did not print {wanted:?}: {words}")) })
+    }
+
+    fn start(&self, arguments: &str) -> anyhow::Result<Child> {
+        let mut words: Vec<String> = arguments.split_whitespace().map(str::to_owned).collect();
+        for word in &mut words {
+            for (placeholder, query) in PLACEHOLDERS {
+                if word.contains(placeholder) {
+                    *word = word.replace(placeholder, &self.ask(query)?);
+                }
+            }
+        }
+        self.command().args(words).spawn().with_context(|| format!("cannot run {}", self.program.display()))
+    }
+
+    fn ask(&self, query: &str) -> anyhow::Result<String> {
+        let output = self.command().args(query.split(' ')).output().context("cannot run kubectl")?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_string())
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(self.program);
+        command
+            .args(["--cache-dir=/tmp/nanokube-conformance-cache", "-n", super::prepare::NAMESPACE])
+            .env("KUBECONFIG", self.kubeconfig)
+            .env("KUBE_EDITOR", EDITOR)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
 }

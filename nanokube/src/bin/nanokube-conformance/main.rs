@@ -4,7 +4,7 @@
 //! `KUBECONFIG`. Every recorded exchange counts, whether it passes, fails or is a named gap. Exit code 0 when the essential
 //! areas pass whole and at least 95 % overall.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -16,6 +16,7 @@ mod clients;
 mod compare;
 mod gaps;
 mod helm;
+mod image;
 mod kubectl;
 mod prepare;
 mod replay;
@@ -30,8 +31,11 @@ use score::Score;
 #[command(name = "nanokube-conformance", version)]
 struct Args {
     /// The kubeconfig of the server to try [default: $KUBECONFIG]
-    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
-    kubeconfig: PathBuf,
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG", required_unless_present = "write_image")]
+    kubeconfig: Option<PathBuf>,
+    /// Only write the archive of the image that the cases use, to be loaded into the cluster
+    #[arg(long, value_name = "FILE")]
+    write_image: Option<PathBuf>,
     /// The folder of recorded exchanges [default: $SWELL_VECTORS/specs/kube-api-samples, else the committed subset]
     #[arg(long, value_name = "DIR")]
     recordings: Option<PathBuf>,
@@ -64,7 +68,12 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let client = Client::from_kubeconfig(&args.kubeconfig)?;
+    if let Some(target) = &args.write_image {
+        image::write(target)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let kubeconfig = args.kubeconfig.clone().context("no kubeconfig: give one with --kubeconfig FILE")?;
+    let client = Client::from_kubeconfig(&kubeconfig)?;
     let recordings = recordings(&args)?;
     println!("server      {}", client.server());
     println!("recordings  {}", recordings.display());
@@ -85,23 +94,37 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if wanted("list and watch") {
         watching::run(&client, &recordings, &mut score).await?;
     }
+    real_clients(&args, &client, &kubeconfig, &mut score).await?;
+    prepare::clean(&client).await;
+    score.print();
+    Ok(if score.share() >= WANTED_SHARE { ExitCode::SUCCESS } else { ExitCode::from(2) })
+}
+
+/// The matrices of kubectl and helm; the score says at its end which clients were tried.
+async fn real_clients(args: &Args, client: &Client, kubeconfig: &Path, score: &mut Score) -> anyhow::Result<()> {
+    let wanted = |area: &str| args.only.as_deref().is_none_or(|only| only == area);
     let mut clients = match &args.clients {
         Some(folder) if wanted("kubectl") || wanted("helm") => clients::install(folder)?,
         _ => clients::Clients::default(),
     };
     clients.kubectl.extend(args.kubectl.iter().cloned());
     if wanted("kubectl") {
-        kubectl::run(&args.kubeconfig, &clients.kubectl, &mut score)?;
+        if clients.kubectl.is_empty() {
+            clients.kubectl.extend(kubectl::on_path());
+        }
+        prepare::until_measured(client).await;
+        kubectl::run(kubeconfig, &clients.kubectl, score)?;
     }
     if wanted("helm") {
-        helm::run(&args.kubeconfig, &clients.helm, &mut score)?;
+        helm::run(kubeconfig, &clients.helm, score)?;
     }
-    for (name, why) in &clients.missing {
-        println!("not tried   {name}: {why}");
+    for client in clients.kubectl.iter().chain(&clients.helm) {
+        score.tried(&clients::name(client), None);
     }
-    prepare::clean(&client).await;
-    score.print();
-    Ok(if score.share() >= WANTED_SHARE { ExitCode::SUCCESS } else { ExitCode::from(2) })
+    for (name, why) in clients.missing {
+        score.tried(&name, Some(why));
+    }
+    Ok(())
 }
 
 fn recordings(args: &Args) -> anyhow::Result<PathBuf> {

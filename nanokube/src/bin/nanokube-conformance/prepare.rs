@@ -1,12 +1,21 @@
 //! The state that the recordings start from: the namespace `lab` and the objects that cases refer to.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::client::Client;
 
 pub(crate) const NAMESPACE: &str = "lab";
+/// What the cases and their preparation make outside the namespace, and the namespace.
+const MADE: [&str; 5] = [
+    "/api/v1/namespaces/lab",
+    "/api/v1/namespaces/pbns",
+    "/api/v1/namespaces/kns",
+    "/api/v1/namespaces/nsdel",
+    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.lab.example.com",
+];
 
 /// Removes what an earlier run left and makes the objects anew.
 pub(crate) async fn run(client: &Client) -> anyhow::Result<()> {
@@ -20,23 +29,53 @@ pub(crate) async fn run(client: &Client) -> anyhow::Result<()> {
 
 /// Takes everything away again; waits until the namespace is gone.
 pub(crate) async fn clean(client: &Client) {
-    let namespace = format!("/api/v1/namespaces/{NAMESPACE}");
-    for path in [namespace.as_str(), "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.lab.example.com"]
-    {
+    // Programs that ignore SIGTERM would hold up the end of the namespace for half a minute.
+    let _ = client.write("DELETE", "/api/v1/namespaces/lab/pods?gracePeriodSeconds=0", &json!({})).await;
+    for path in MADE {
         // Nothing to remove is the usual case.
         let _ = client.write("DELETE", path, &json!({})).await;
     }
-    for _ in 0..600 {
-        match client.get(&namespace).await {
-            Ok(answer) if answer.status == 404 => return,
-            _ => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+    for path in MADE {
+        for _ in 0..600 {
+            match client.get(path).await {
+                Ok(answer) if answer.status == 404 => break,
+                _ => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
         }
     }
 }
 
+/// Waits until the usage of the Deployment's pods was measured, which takes a round of the metrics server.
+pub(crate) async fn until_measured(client: &Client) {
+    let path = format!("/apis/metrics.k8s.io/v1beta1/namespaces/{NAMESPACE}/pods?labelSelector=app%3Dweb");
+    for _ in 0..600 {
+        let measured = client.get(&path).await.is_ok_and(|answer| answer.json()["items"][0].is_object());
+        if measured {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    println!("no usage measured within a minute: is {} loaded?", super::image::TAG);
+}
+
+/// What the recording of a namespace's end had put there: an object that stays until the namespace is finalized by hand.
+async fn block(client: &Client) -> anyhow::Result<()> {
+    let blocker = json!({ "metadata": { "name": "x", "finalizers": ["a.b/c"] } });
+    client.write("POST", "/api/v1/namespaces/nsdel/configmaps", &blocker).await?;
+    Ok(())
+}
+
 /// The recording deletes the Deployment g1 again and again, and names pods of it and of web: makes it anew where it is missing and
 /// notes how the pods are called here.
-pub(crate) async fn renew(client: &Client, path: &str, names: &mut BTreeMap<String, String>) -> anyhow::Result<()> {
+pub(crate) async fn renew(
+    client: &Client,
+    exchange: &Value,
+    names: &mut BTreeMap<String, String>,
+) -> anyhow::Result<()> {
+    let path = exchange["path"].as_str().unwrap_or_default();
+    if exchange["method"] == "DELETE" && path.ends_with("/nsdel") {
+        return block(client).await;
+    }
     let recorded = path.split(['/', '?']).find(|part| part.starts_with("g1-") || part.starts_with("web-"));
     if !path.contains("/g1") && recorded.is_none() {
         return Ok(());
@@ -50,7 +89,7 @@ pub(crate) async fn renew(client: &Client, path: &str, names: &mut BTreeMap<Stri
             } else if found.json()["metadata"].get("deletionTimestamp").is_none() {
                 break;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
     let Some(recorded) = recorded else { return Ok(()) };
@@ -68,7 +107,7 @@ pub(crate) async fn renew(client: &Client, path: &str, names: &mut BTreeMap<Stri
             names.insert(recorded.to_string(), name.to_string());
             return Ok(());
         }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(())
 }

@@ -20,12 +20,14 @@ struct Area {
 
 pub(crate) struct Score {
     areas: BTreeMap<String, Area>,
+    tried: Vec<String>,
+    missing: Vec<(String, String)>,
     verbose: bool,
 }
 
 impl Score {
     pub(crate) fn new(verbose: bool) -> Score {
-        Score { areas: BTreeMap::new(), verbose }
+        Score { areas: BTreeMap::new(), tried: Vec::new(), missing: Vec::new(), verbose }
     }
 
     pub(crate) fn add(&mut self, area: &str, case: &str, outcome: Outcome) {
@@ -34,6 +36,14 @@ impl Score {
         match outcome {
             Outcome::Passed => entry.passed += 1,
             Outcome::Failed(why) => entry.failures.push((case.to_string(), why)),
+        }
+    }
+
+    /// Notes that a client was tried, or why it was not.
+    pub(crate) fn tried(&mut self, client: &str, missing: Option<String>) {
+        match missing {
+            None => self.tried.push(client.to_string()),
+            Some(why) => self.missing.push((client.to_string(), why)),
         }
     }
 
@@ -54,6 +64,11 @@ impl Score {
         }
         let (passed, total) = self.totals();
         println!("{:<18} {passed:>4} of {total:>4}  ({:.1} %)", "all", self.share() * 100.0);
+        let tried = if self.tried.is_empty() { "none".to_string() } else { self.tried.join(", ") };
+        println!("clients tried: {tried}");
+        for (client, why) in &self.missing {
+            println!("not tried: {client}: {why}");
+        }
         for (name, area) in &self.areas {
             for (case, why) in &area.failures {
                 let gap = gaps::of(name, case);

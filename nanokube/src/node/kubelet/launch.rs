@@ -104,6 +104,7 @@ pub(super) fn prepare(pod: &PodContext, spec: &Value, image: &Image, attempt: u3
         log: log_path(pod, name),
         bind_address: Some(pod.address).filter(|_| !object::bool_at(&object, "/spec/hostNetwork")),
         stdin: object::bool_at(spec, "/stdin"),
+        stdin_once: object::bool_at(spec, "/stdinOnce"),
         tty: object::bool_at(spec, "/tty"),
         command,
     };

@@ -32,21 +32,44 @@ pub enum ExecStreams {
     Terminal(OwnedFd),
 }
 
-/// A program that runs beside a container.
+/// A client's hold on a program: one that was started beside a container for it, or the container's own.
 pub struct ExecSession {
     /// Taken by whoever carries the bytes: an end that stays here would keep the program's input open.
     pub streams: Option<ExecStreams>,
-    exec: Exec,
+    program: Program,
+}
+
+enum Program {
+    Beside(Exec),
+    Own(Session),
 }
 
 impl ExecSession {
     /// Waits for its end; the exit code as a shell would give it.
     pub async fn wait(&mut self) -> i32 {
-        self.exec.wait().await.exit_code()
+        match &mut self.program {
+            Program::Beside(exec) => exec.wait().await.exit_code(),
+            Program::Own(session) => session.wait().await.status.exit_code(),
+        }
     }
 
-    pub async fn kill(&self) {
-        self.exec.kill().await;
+    /// The client is gone: a program that ran for it ends, a container goes on.
+    pub async fn leave(&self) {
+        if let Program::Beside(exec) = &self.program {
+            exec.kill().await;
+        }
+    }
+
+    /// Sets the size of a container's own terminal; that of another program is set on its file.
+    pub async fn resize(&self, columns: u16, rows: u16) {
+        if let Program::Own(session) = &self.program {
+            session.resize(columns, rows).await;
+        }
+    }
+
+    /// Whether how the program ends is the client's business.
+    pub fn is_attached(&self) -> bool {
+        matches!(self.program, Program::Own(_))
     }
 }
 
@@ -90,7 +113,17 @@ impl Kubelet {
         command.argv = argv;
         let (streams, theirs) = streams(tty).map_err(|error| internal(format!("cannot open streams: {error}")))?;
         let exec = session.exec(command, &theirs).await.map_err(internal)?;
-        Ok(ExecSession { streams: Some(streams), exec })
+        Ok(ExecSession { streams: Some(streams), program: Program::Beside(exec) })
+    }
+
+    /// Joins the streams of a container's own program.
+    pub async fn attach(&self, pod: &Object, container: &str) -> Result<ExecSession, ApiError> {
+        let context = self.pod(object::uid(pod)).ok_or_else(|| not_running(pod, container))?;
+        let session = running(&context, container).ok_or_else(|| not_running(pod, container))?;
+        let opened = streams(false);
+        let (streams, theirs) = opened.map_err(|error| ApiError::internal(format!("cannot open streams: {error}")))?;
+        session.attach(&theirs).await.map_err(ApiError::internal)?;
+        Ok(ExecSession { streams: Some(streams), program: Program::Own(session) })
     }
 
     /// Connects to a port of a pod: at its own address, or at the machine's loopback for programs bound there.

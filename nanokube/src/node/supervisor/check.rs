@@ -50,7 +50,7 @@ fn attempt(dir: &Path, user_namespace: bool, overlay: bool) -> bool {
     let Ok(child) = sys::fork(flags) else { return false };
     if child == 0 {
         let mapped = !user_namespace || sandbox::map_user(&User::default()).is_ok();
-        let entered = mapped && rootfs::enter(&root, &[]).is_ok();
+        let entered = mapped && rootfs::enter(&root, &[], &[]).is_ok();
         sys::exit(i32::from(!entered));
     }
     loop {

@@ -7,6 +7,7 @@
 //! One thread: forking stays simple, and the parent-death signal is bound to the thread that forked.
 
 mod accountant;
+mod attach;
 mod bind;
 pub mod check;
 mod control;
@@ -21,7 +22,7 @@ use super::cgroup::{self, Throttling, Usage};
 use super::log::{LogWriter, Stream};
 use super::process_tree;
 use accountant::Accountant;
-use base64::Engine;
+use attach::Attached;
 use bind::Binder;
 use control::Control;
 use limiter::Limiter;
@@ -31,7 +32,7 @@ use sandbox::{Namespaces, Stdio};
 use spawn::{Spawned, spawn};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -74,6 +75,9 @@ struct Supervisor {
     /// Reading ends of what the container prints, with the stream it is.
     outputs: Vec<(File, Stream)>,
     input: Option<File>,
+    attached: Attached,
+    /// The first attached client to end its input ends the container's.
+    input_ends: bool,
     log: LogWriter,
     /// Process id to exec id.
     execs: BTreeMap<i32, u64>,
@@ -141,6 +145,8 @@ impl Supervisor {
             namespaces,
             outputs: streams.outputs,
             input: streams.input,
+            attached: Attached::default(),
+            input_ends: false,
             log,
             execs: BTreeMap::new(),
             accountant: Accountant::default(),
@@ -158,6 +164,7 @@ impl Supervisor {
         loop {
             let (control_ready, signals_ready, outputs_ready) = self.wait();
             self.answer_binds();
+            self.feed();
             if outputs_ready {
                 self.read_outputs();
             }
@@ -191,6 +198,7 @@ impl Supervisor {
         ];
         let outputs = self.outputs.len();
         files.extend(self.outputs.iter().map(|(file, _)| PollFd::new(file, PollFlags::IN)));
+        files.extend(self.attached.awaited(self.input.as_ref()));
         files.extend(self.binder.as_ref().map(|binder| PollFd::new(binder.file(), PollFlags::IN)));
         if poll(&mut files, timeout.as_ref()).is_err() {
             return (false, true, true); // interrupted: look at what cannot block
@@ -201,11 +209,12 @@ impl Supervisor {
 
     fn read_outputs(&mut self) {
         let mut buffer = [0; READ_SIZE];
-        let log = &mut self.log;
+        let (log, attached) = (&mut self.log, &mut self.attached);
         self.outputs.retain_mut(|(file, stream)| match file.read(&mut buffer) {
             Ok(0) => false,
             Ok(read) => {
                 log.append(*stream, &buffer[..read]);
+                attached.print(*stream, &buffer[..read]);
                 true
             }
             // A terminal says EIO when its last program has closed it.
@@ -243,7 +252,13 @@ impl Supervisor {
                     let usage = self.usage();
                     self.control.send(&Reply::Usage(usage));
                 }
-                Request::Stdin(data) => self.feed(&data),
+                Request::Attach { id } => {
+                    let files = self.control.take_files(3);
+                    self.control.send(&match self.attached.add(files) {
+                        Ok(()) => Reply::ExecStarted { id },
+                        Err(message) => Reply::ExecFailed { id, message },
+                    });
+                }
                 Request::Resize { columns, rows } => {
                     if let Some(input) = self.input.as_ref().and_then(|input| input.try_clone().ok()) {
                         sys::resize_terminal(&input.into(), columns, rows);
@@ -294,13 +309,12 @@ impl Supervisor {
         }
     }
 
-    fn feed(&mut self, data: &str) {
-        if data.is_empty() {
+    /// Passes on what attached clients typed. A terminal has no end of input: there the client types it.
+    fn feed(&mut self) {
+        self.input_ends |= self.attached.feed(self.input.as_mut()) && self.launch.stdin_once && !self.launch.tty;
+        if self.input_ends && self.attached.is_drained() {
             self.input = None;
         }
-        let bytes = base64::engine::general_purpose::STANDARD.decode(data).unwrap_or_default();
-        // A container that does not read loses its input rather than blocking the supervisor.
-        let _ = self.input.as_mut().map(|input| input.write_all(&bytes));
     }
 
     fn usage(&mut self) -> Usage {

@@ -24,6 +24,8 @@ pub struct Launch {
     /// Where servers that bind to any address are moved to.
     pub bind_address: Option<std::net::Ipv4Addr>,
     pub stdin: bool,
+    /// Whether the input ends with the first client that was attached to it.
+    pub stdin_once: bool,
     pub tty: bool,
 }
 
@@ -91,8 +93,8 @@ pub enum Request {
     KillExec { id: u64 },
     /// Ask for a `Usage`.
     Usage,
-    /// Bytes for the container's standard input, base64; empty closes it.
-    Stdin(String),
+    /// Carry the container's own streams to a client as well; three files follow. Answered as an `Exec` is.
+    Attach { id: u64 },
     /// The size of the container's terminal.
     Resize { columns: u16, rows: u16 },
 }

@@ -17,14 +17,15 @@ use std::path::{Path, PathBuf};
 
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 const LIBRARY_DIRS: [&str; 5] = ["/usr/lib", "/usr/lib64", "/lib", "/lib64", "/nix/store"];
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const INTERPRETER_LENGTH_MAX: u64 = 4096;
 
 /// Makes the root and enters it. The calling process must be alone in its mount namespace.
-pub(super) fn enter(image: &ImageRoot, argv: &[String]) -> Result<(), String> {
+pub(super) fn enter(image: &ImageRoot, argv: &[String], env: &[(String, String)]) -> Result<(), String> {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(at("unshare mounts", "/"))?;
     let root = assemble(image)?;
-    lend_libraries(&root, argv)?;
+    lend_libraries(&root, argv, env)?;
     system_mounts(&root, image)?;
     for volume in &image.mounts {
         bind(&root, volume)?;
@@ -143,9 +144,8 @@ fn pivot(root: &Path) -> Result<(), String> {
 }
 
 /// Binds the machine's libraries where the program's loader is missing from the image.
-fn lend_libraries(root: &Path, argv: &[String]) -> Result<(), String> {
-    let Some(program) = argv.first().filter(|name| name.starts_with('/')) else { return Ok(()) };
-    let Ok(path) = rooted::resolve(root, Path::new(program)) else { return Ok(()) };
+fn lend_libraries(root: &Path, argv: &[String], env: &[(String, String)]) -> Result<(), String> {
+    let Some(path) = argv.first().and_then(|name| program_file(root, name, env)) else { return Ok(()) };
     let Some(loader) = interpreter(&path) else { return Ok(()) };
     if rooted::resolve(root, Path::new(&loader)).is_ok_and(|path| path.exists()) {
         return Ok(());
@@ -171,6 +171,16 @@ fn lend_libraries(root: &Path, argv: &[String]) -> Result<(), String> {
         mount_bind_recursive("/etc/ld.so.cache", &cache).map_err(at("bind", &cache))?;
     }
     Ok(())
+}
+
+/// Where the program is, as the container will look for it.
+fn program_file(root: &Path, name: &str, env: &[(String, String)]) -> Option<PathBuf> {
+    if name.contains('/') {
+        return rooted::resolve(root, Path::new(name)).ok();
+    }
+    let folders = env.iter().find(|(key, _)| key == "PATH").map_or(DEFAULT_PATH, |(_, value)| value);
+    let mut found = folders.split(':').filter_map(|dir| rooted::resolve(root, &Path::new(dir).join(name)).ok());
+    found.find(|path| path.exists())
 }
 
 /// The loader that a 64-bit ELF program asks for, if it is dynamically linked.

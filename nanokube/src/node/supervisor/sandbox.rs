@@ -80,7 +80,7 @@ fn try_become_main(launch: &Launch, binds: Option<&News>, stdio: &Stdio) -> Resu
             map_user(&command.user).map_err(at("map the user into the namespace"))?;
         }
         sys::set_hostname(hostname).map_err(at("set the host name"))?;
-        rootfs::enter(image, &command.argv)?;
+        rootfs::enter(image, &command.argv, &command.env)?;
     }
     binds.map_or(Ok(()), News::hand_over_binds)?;
     // A pipe of the supervisor's must stay openable as /dev/stdout by the container's user.
