@@ -11,11 +11,7 @@ use anyhow::Context;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
-#[path = "../src/bin/nanokube-conformance/client.rs"]
-#[allow(dead_code, reason = "the bench needs a part of it")]
-mod client;
-
-use client::{Call, Client};
+use nanokube::client::{Call, Client};
 
 const ROUND_TRIPS: usize = 1_000;
 const PODS: usize = 10_000;

@@ -41,6 +41,8 @@ pub enum Verb {
         #[arg(long)]
         raw: bool,
     },
+    /// Run the horizontal pod autoscaler for another cluster, whose own must be switched off
+    Hpa(Hpa),
     /// Print the log of the daemon
     Logs {
         /// Go on as the log grows
@@ -57,21 +59,8 @@ pub struct Start {
     /// Also wait (up to a minute) until the pods that were there before are ready again
     #[arg(long)]
     pub wait: bool,
-    /// How often the horizontal pod autoscaler decides
-    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration)]
-    pub hpa_sync_period: Duration,
-    /// How long scale-down recommendations are remembered, unless the autoscaler says otherwise
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
-    pub hpa_downscale_stabilization: Duration,
-    /// How long after its start a pod's CPU usage may be ignored
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
-    pub hpa_cpu_initialization_period: Duration,
-    /// How long after its start a pod's readiness changes count as part of its start
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
-    pub hpa_initial_readiness_delay: Duration,
-    /// How far the ratio of usage to target may be from 1 without scaling
-    #[arg(long, value_name = "RATIO", default_value = "0.1", value_parser = ratio)]
-    pub hpa_tolerance: f64,
+    #[command(flatten)]
+    pub hpa: HpaFlags,
     /// How often CPU and memory of pods are measured
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration)]
     pub metrics_resolution: Duration,
@@ -90,6 +79,39 @@ pub struct Start {
     /// Set by `start` for the daemon that it starts
     #[arg(long, hide = true)]
     pub daemon: bool,
+}
+
+/// The horizontal pod autoscaler's constants, under kube-controller-manager's names too.
+#[derive(Clone, Debug, Args)]
+pub struct HpaFlags {
+    /// How often the horizontal pod autoscaler decides
+    #[arg(long = "hpa-sync-period", visible_alias = "horizontal-pod-autoscaler-sync-period", value_name = "DURATION", default_value = "15s", value_parser = duration)]
+    pub sync_period: Duration,
+    /// How long scale-down recommendations are remembered, unless the autoscaler says otherwise
+    #[arg(long = "hpa-downscale-stabilization", visible_alias = "horizontal-pod-autoscaler-downscale-stabilization", value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    pub downscale_stabilization: Duration,
+    /// How long after its start a pod's CPU usage may be ignored
+    #[arg(long = "hpa-cpu-initialization-period", visible_alias = "horizontal-pod-autoscaler-cpu-initialization-period", value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    pub cpu_initialization_period: Duration,
+    /// How long after its start a pod's readiness changes count as part of its start
+    #[arg(long = "hpa-initial-readiness-delay", visible_alias = "horizontal-pod-autoscaler-initial-readiness-delay", value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    pub initial_readiness_delay: Duration,
+    /// How far the ratio of usage to target may be from 1 without scaling
+    #[arg(long = "hpa-tolerance", visible_alias = "horizontal-pod-autoscaler-tolerance", value_name = "RATIO", default_value = "0.1", value_parser = ratio)]
+    pub tolerance: f64,
+}
+
+/// The autoscaler controller alone, over any cluster.
+#[derive(Clone, Debug, Args)]
+pub struct Hpa {
+    /// The kubeconfig of the cluster
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    pub kubeconfig: PathBuf,
+    /// The context to use [default: the current one]
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+    #[command(flatten)]
+    pub flags: HpaFlags,
 }
 
 #[derive(Clone, Debug, Subcommand)]

@@ -173,13 +173,7 @@ fn start_hpa(cluster: &Cluster, metrics: &Metrics, start: &cli::Start) -> anyhow
     if start.without.contains(&cli::Controller::Hpa) {
         return Ok(None);
     }
-    let flags = hpa::Flags {
-        sync_period: start.hpa_sync_period,
-        downscale_stabilization: start.hpa_downscale_stabilization,
-        cpu_initialization_period: start.hpa_cpu_initialization_period,
-        initial_readiness_delay: start.hpa_initial_readiness_delay,
-        tolerance: start.hpa_tolerance,
-    };
+    let flags = hpa::Flags::from(&start.hpa);
     let sources = hpa::local::Sources::of_node(cluster.clone(), metrics.clone());
     let running = hpa::local::start(cluster.clone(), sources, &flags).context("cannot start the HPA controller")?;
     Ok(Some(running))
@@ -202,7 +196,8 @@ fn announce() {
     let _ = writeln!(out, "{READY}").and_then(|()| out.flush());
 }
 
-async fn wait_for_signal() -> anyhow::Result<()> {
+/// Returns at SIGTERM or SIGINT.
+pub(crate) async fn wait_for_signal() -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
     tokio::select! {

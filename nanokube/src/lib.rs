@@ -7,6 +7,7 @@
 mod any_certificate;
 pub mod api;
 pub mod cli;
+pub mod client;
 pub mod cluster;
 pub mod cmd;
 pub mod controllers;
@@ -16,6 +17,7 @@ pub mod defaults;
 pub mod image;
 pub mod instance;
 pub mod kind;
+mod kubeconfig;
 pub mod managed;
 pub mod metrics;
 pub mod node;

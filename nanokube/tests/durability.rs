@@ -11,13 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use nanokube::client::{Call, Client};
 use serde_json::{Value, json};
-
-#[path = "../src/bin/nanokube-conformance/client.rs"]
-#[allow(dead_code, reason = "the test needs a part of it")]
-mod client;
-
-use client::{Call, Client};
 
 const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const NAMES: u64 = 20;

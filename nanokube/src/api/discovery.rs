@@ -110,15 +110,15 @@ fn other_resources(listed: &[Value]) -> Vec<Value> {
 }
 
 /// `/apis/GROUP`
-pub(crate) fn group(api: &Api, group: String) -> Result<Response<Body>, ApiError> {
+pub(crate) fn group(api: &Api, group: String) -> Response<Body> {
     let kinds = api.cluster.kinds();
     let mut groups = groups_of(&kinds).into_iter().chain(aggregate::groups(&api.cluster));
     let found = groups.find(|(name, _)| *name == group && !name.is_empty());
-    let (_, versions) = found.ok_or_else(ApiError::no_such_path)?;
+    let Some((_, versions)) = found else { return reply::plain_not_found() };
     let mut body = legacy_group(&group, &versions);
     body["kind"] = "APIGroup".into();
     body["apiVersion"] = "v1".into();
-    Ok(reply::json(200, &body))
+    reply::json(200, &body)
 }
 
 /// `/api/v1`, `/apis/GROUP/VERSION`
@@ -126,7 +126,7 @@ pub(crate) fn resources(api: &Api, version: &GroupVersion) -> Result<Response<Bo
     let kinds = api.cluster.kinds();
     let served: Vec<&Arc<Kind>> = served(&kinds, version).collect();
     if served.is_empty() {
-        return Err(ApiError::no_such_path());
+        return Ok(reply::plain_not_found());
     }
     let mut entries = Vec::new();
     for kind in served {

@@ -117,7 +117,7 @@ async fn dispatch(api: &Arc<Api>, call: Call) -> Result<Response<Body>, ApiError
         Target::Root => Ok(discovery::root(api)),
         Target::Core => discovery::core(api, &call),
         Target::Groups => discovery::groups(api, &call).await,
-        Target::Group(group) => discovery::group(api, group),
+        Target::Group(group) => Ok(discovery::group(api, group)),
         Target::GroupVersion(version) => discovery::resources(api, &version),
         Target::OpenApiVersion2 => Ok(openapi::version2(api, &call)),
         Target::OpenApi => Ok(openapi::index(api)),
@@ -129,7 +129,9 @@ async fn dispatch(api: &Arc<Api>, call: Call) -> Result<Response<Body>, ApiError
 async fn resource(api: &Arc<Api>, call: Call, address: Address) -> Result<Response<Body>, ApiError> {
     let kinds = api.cluster.kinds();
     let Some(kind) = kinds.path(&address.version.group, &address.version.version, &address.plural).cloned() else {
-        return Err(ApiError::no_such_path());
+        // Nobody answers for a version that is not served; one that is says that the resource is not there.
+        let served = kinds.kinds().any(|kind| kind.served.contains(&address.version));
+        return if served { Err(ApiError::no_such_path()) } else { Ok(reply::plain_not_found()) };
     };
     if !kind.namespaced && address.namespace.is_some() {
         return Err(ApiError::no_such_path());

@@ -6,6 +6,7 @@ use crate::cli::{Cli, ImageVerb, Verb};
 use crate::instance::Directory;
 
 mod delete;
+mod hpa;
 mod image;
 mod kubeconfig;
 mod logs;
@@ -24,6 +25,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Start(start) => start::run(&directory, &start),
         Verb::Stop => stop::run(&directory),
         Verb::Status { output } => status::run(&directory, output),
+        Verb::Hpa(hpa) => hpa::run(&hpa),
         Verb::Delete => delete::run(&directory),
         Verb::Image { verb: ImageVerb::Load { files } } => image::load(&directory, &files),
         Verb::Image { verb: ImageVerb::Ls { output } } => image::list(&directory, output),

@@ -12,6 +12,7 @@ use super::events::EVENTS;
 use super::time::plus_s;
 use crate::cluster::{Cluster, Part, Patch, Writer};
 use crate::object;
+use crate::status::ApiError;
 
 /// Objects, groups and events remembered, each; past it everything is forgotten and counting starts anew.
 const MEMORY_MAX: usize = 4096;
@@ -20,6 +21,22 @@ const SIMILAR_MAX: usize = 10;
 const SIMILAR_WINDOW_S: i64 = 600;
 const BURST: f64 = 25.0;
 const REFILL_S: f64 = 300.0;
+
+/// Where events are stored: the cluster we live in, or another one.
+pub trait EventSink {
+    fn create(&self, namespace: &str, event: Value, writer: &Writer) -> Result<(), ApiError>;
+    fn merge(&self, namespace: &str, name: &str, changes: Value, writer: &Writer) -> Result<(), ApiError>;
+}
+
+impl EventSink for Cluster {
+    fn create(&self, namespace: &str, event: Value, writer: &Writer) -> Result<(), ApiError> {
+        self.create(EVENTS, namespace, event, writer).map(drop)
+    }
+
+    fn merge(&self, namespace: &str, name: &str, changes: Value, writer: &Writer) -> Result<(), ApiError> {
+        self.patch(EVENTS, namespace, name, Patch::Merge(changes), Part::Object, writer).map(drop)
+    }
+}
 
 #[derive(Debug, Default)]
 pub struct EventRecorder {
@@ -46,7 +63,7 @@ struct Similar {
 
 impl EventRecorder {
     /// Records an event; a failure is not worth more than a line in the log.
-    pub fn record(&mut self, cluster: &Cluster, mut event: Event, now: Timestamp) {
+    pub fn record(&mut self, sink: &impl EventSink, mut event: Event, now: Timestamp) {
         if self.seen.len() > MEMORY_MAX || self.similar.len() > MEMORY_MAX || self.tokens.len() > MEMORY_MAX {
             *self = EventRecorder { last_name: self.last_name, ..EventRecorder::default() };
         }
@@ -60,20 +77,20 @@ impl EventRecorder {
         }
         let key = if event.message.starts_with("(combined") { group } else { format!("{group}|{}", event.message) };
         let writer = Writer::controller(manager(event.component));
-        if event.action.is_none() && self.count_up(cluster, &key, &event, now, &writer) {
+        if event.action.is_none() && self.count_up(sink, &key, &event, now, &writer) {
             return;
         }
-        if let Some(name) = self.create(cluster, &event, now, &writer) {
+        if let Some(name) = self.create(sink, &event, now, &writer) {
             self.seen.insert(key, Seen { name, count: 1 });
         }
     }
 
     /// Stores a new event and returns its name. Another recorder may have taken the name at the very same instant.
-    fn create(&mut self, cluster: &Cluster, event: &Event, now: Timestamp, writer: &Writer) -> Option<String> {
+    fn create(&mut self, sink: &impl EventSink, event: &Event, now: Timestamp, writer: &Writer) -> Option<String> {
         for _ in 0..NAME_ATTEMPTS {
             let name = self.name(event, now);
-            match cluster.create(EVENTS, namespace_of(event), body(event, &name, now), writer) {
-                Ok(_) => return Some(name),
+            match sink.create(namespace_of(event), body(event, &name, now), writer) {
+                Ok(()) => return Some(name),
                 Err(error) if error.is_already_exists() => {}
                 Err(error) => {
                     if !error.message.contains("is being terminated") && !error.is_not_found() {
@@ -113,12 +130,11 @@ impl EventRecorder {
         may
     }
 
-    fn count_up(&mut self, cluster: &Cluster, key: &str, event: &Event, now: Timestamp, writer: &Writer) -> bool {
+    fn count_up(&mut self, sink: &impl EventSink, key: &str, event: &Event, now: Timestamp, writer: &Writer) -> bool {
         let Some(seen) = self.seen.get_mut(key) else { return false };
         seen.count += 1;
         let changes = json!({ "count": seen.count, "lastTimestamp": object::time(now), "message": event.message });
-        let patch = Patch::Merge(changes);
-        if cluster.patch(EVENTS, namespace_of(event), &seen.name, patch, Part::Object, writer).is_ok() {
+        if sink.merge(namespace_of(event), &seen.name, changes, writer).is_ok() {
             return true;
         }
         self.seen.remove(key);

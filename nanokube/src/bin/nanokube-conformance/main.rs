@@ -11,7 +11,6 @@ use anyhow::Context;
 use clap::Parser;
 
 mod archive;
-mod client;
 mod clients;
 mod compare;
 mod gaps;
@@ -23,7 +22,7 @@ mod replay;
 mod score;
 mod watching;
 
-use client::Client;
+use nanokube::client::Client;
 use score::Score;
 
 /// Replays recorded exchanges of a real API server against another.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::client::Client;
+use nanokube::client::Client;
 
 pub(crate) const NAMESPACE: &str = "lab";
 /// What the cases and their preparation make outside the namespace, and the namespace.

@@ -7,10 +7,10 @@ use std::time::Duration;
 use anyhow::Context;
 use serde_json::Value;
 
-use super::client::{Answer, Call, Client};
 use super::compare;
 use super::prepare;
 use super::score::{Outcome, Score};
+use nanokube::client::{Answer, Call, Client};
 
 /// The areas that are lists of write exchanges, and their files.
 pub(crate) const AREAS: &[(&str, &str)] = &[

@@ -6,9 +6,9 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
-use super::client::{Call, Client};
 use super::compare;
 use super::score::{Outcome, Score};
+use nanokube::client::{Call, Client};
 
 const AREA: &str = "list and watch";
 const COLLECTION: &str = "/api/v1/namespaces/lab/configmaps";

@@ -2,7 +2,7 @@
 //! needs to know, keeps the time and the memory between passes, and carries out what was decided.
 //!
 //! It differs from its siblings in that it remembers, keeps its own time (`queue`) and never looks early, and in that
-//! it sees a cluster only through [`World`]: the one it lives in (`local`), or another.
+//! it sees a cluster only through [`World`]: the one it lives in (`local`), or another (`remote`).
 //!
 //! Reading order: `queue` (when), `world` (what it needs of a cluster), `answer` (what a metrics API said), `observe`
 //! (JSON to the decision's types), `pass`.
@@ -12,6 +12,7 @@ pub mod local;
 pub mod observe;
 pub mod pass;
 pub mod queue;
+pub mod remote;
 pub mod world;
 
 #[cfg(test)]
@@ -46,6 +47,18 @@ impl Default for Flags {
             cpu_initialization_period: of_ns(config.cpu_initialization_period_ns),
             initial_readiness_delay: of_ns(config.initial_readiness_delay_ns),
             tolerance: config.tolerance,
+        }
+    }
+}
+
+impl From<&crate::cli::HpaFlags> for Flags {
+    fn from(typed: &crate::cli::HpaFlags) -> Flags {
+        Flags {
+            sync_period: typed.sync_period,
+            downscale_stabilization: typed.downscale_stabilization,
+            cpu_initialization_period: typed.cpu_initialization_period,
+            initial_readiness_delay: typed.initial_readiness_delay,
+            tolerance: typed.tolerance,
         }
     }
 }

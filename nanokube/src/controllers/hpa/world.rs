@@ -18,10 +18,10 @@ pub trait World {
     /// One HPA as it is stored now.
     fn hpa(&self, namespace: &str, name: &str) -> Result<Option<Object>, String>;
 
-    /// The Scale of the target, and the resource it was found under.
+    /// The Scale of the target, and what `write_scale` finds it by.
     fn scale(&self, namespace: &str, target: &ObjectRef) -> Result<(String, Value), ScaleError>;
 
-    fn write_scale(&self, resource: &str, scale: Value) -> Result<(), Refusal>;
+    fn write_scale(&self, found_by: &str, scale: Value) -> Result<(), Refusal>;
 
     /// Pods of a namespace that a selector in string form matches.
     fn pods(&self, namespace: &str, selector: &str) -> Result<Vec<Object>, String>;
