@@ -14,6 +14,7 @@ pub mod controllers;
 pub mod credentials;
 pub mod daemon;
 pub mod defaults;
+pub mod exposition;
 pub mod image;
 pub mod instance;
 pub mod kind;

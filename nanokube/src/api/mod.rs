@@ -20,6 +20,7 @@ pub mod aggregate;
 pub mod auth;
 mod body;
 mod discovery;
+mod exposition;
 mod health;
 mod list;
 mod metrics;
@@ -114,6 +115,8 @@ async fn dispatch(api: &Arc<Api>, call: Call) -> Result<Response<Body>, ApiError
     match target {
         Target::Version => Ok(health::version()),
         Target::Health(path) => Ok(health::answer(path, &call.query)),
+        Target::Metrics => Ok(exposition::cluster(api)),
+        Target::NodeMetrics => Ok(exposition::node(api).await),
         Target::Root => Ok(discovery::root(api)),
         Target::Core => discovery::core(api, &call),
         Target::Groups => discovery::groups(api, &call).await,

@@ -4,6 +4,7 @@
 //! strings are read with care for clients that begin them with `&`; unknown parameters are ignored.
 
 use crate::kind::GroupVersion;
+use crate::node::NODE_NAME;
 use crate::status::ApiError;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -11,6 +12,10 @@ pub(crate) enum Target {
     Root,
     Version,
     Health(HealthPath),
+    /// `/metrics`
+    Metrics,
+    /// `/api/v1/nodes/<this node>/proxy/metrics/cadvisor`
+    NodeMetrics,
     /// `/api`
     Core,
     /// `/apis`
@@ -68,6 +73,8 @@ impl Target {
             ["healthz", ..] => Target::Health(HealthPath::Healthz),
             ["livez", ..] => Target::Health(HealthPath::Livez),
             ["readyz", ..] => Target::Health(HealthPath::Readyz),
+            ["metrics"] => Target::Metrics,
+            ["api", "v1", "nodes", NODE_NAME, "proxy", "metrics", "cadvisor"] => Target::NodeMetrics,
             ["openapi", "v2"] => Target::OpenApiVersion2,
             ["openapi", "v3"] => Target::OpenApi,
             ["openapi", "v3", "api", version] => Target::OpenApiDocument(GroupVersion::new("", version)),

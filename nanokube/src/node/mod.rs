@@ -28,6 +28,7 @@ pub use kubelet::{ExecSession, ExecStreams};
 
 use cgroup::CgroupRoot;
 use kubelet::Kubelet;
+pub use sampling::ContainerReading;
 pub use supervisor::check::Isolation;
 
 /// The name of the only node there is.
@@ -114,6 +115,11 @@ impl Node {
     /// The kubelet, for the API's pod subresources.
     pub fn kubelet(&self) -> &Kubelet {
         &self.kubelet
+    }
+
+    /// The counters of every running container, read now.
+    pub async fn readings(&self) -> Vec<ContainerReading> {
+        sampling::read(&self.kubelet).await
     }
 
     /// Ends all pods, each within its grace period but at most ten seconds; their objects stay.

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::Limits;
+use super::cgroup::Usage;
 use super::kubelet::Kubelet;
-use crate::metrics::{Metrics, Reading};
+use crate::metrics::{ContainerKey, Metrics, Reading};
 
 /// Clock ticks are hundredths of a second on every Linux that matters (`USER_HZ`).
 const NS_PER_TICK: u64 = 10_000_000;
@@ -20,21 +21,36 @@ pub(super) fn start(kubelet: Arc<Kubelet>, metrics: Metrics) {
         let started = Timestamp::now();
         loop {
             ticks.tick().await;
-            let mut readings = Vec::new();
-            for (key, since, container) in kubelet.running() {
-                let usage = match (&container.cgroup, &kubelet.limits) {
-                    (Some(cgroup), Limits::Cgroups(_)) => cgroup.usage().ok(),
-                    _ => container.session.usage().await,
-                };
-                if let Some(usage) = usage {
-                    let at = Timestamp::now();
-                    let (cpu_ns, memory_bytes) = (usage.cpu_ns, usage.memory_bytes);
-                    readings.push((key, Reading { at, started: since, cpu_ns, memory_bytes }));
-                }
-            }
-            metrics.scrape(readings, machine(started));
+            let readings = read(&kubelet).await.into_iter().map(|it| {
+                let Usage { cpu_ns, memory_bytes, .. } = it.usage;
+                (it.key, Reading { at: it.at, started: it.started, cpu_ns, memory_bytes })
+            });
+            metrics.scrape(readings.collect(), machine(started));
         }
     });
+}
+
+/// The counters of one running container at one moment.
+pub struct ContainerReading {
+    pub key: ContainerKey,
+    pub at: Timestamp,
+    pub started: Timestamp,
+    pub usage: Usage,
+}
+
+/// Those of every running container, now.
+pub(super) async fn read(kubelet: &Kubelet) -> Vec<ContainerReading> {
+    let mut readings = Vec::new();
+    for (key, started, container) in kubelet.running() {
+        let usage = match (&container.cgroup, &kubelet.limits) {
+            (Some(cgroup), Limits::Cgroups(_)) => cgroup.usage().ok(),
+            _ => container.session.usage().await,
+        };
+        if let Some(usage) = usage {
+            readings.push(ContainerReading { key, at: Timestamp::now(), started, usage });
+        }
+    }
+    readings
 }
 
 /// The whole machine: pods, the cluster itself and whatever else runs here, as a kubelet reports its node.
