@@ -8,6 +8,7 @@ mod capacity;
 mod compare;
 mod flags;
 mod job;
+mod merge;
 mod run;
 
 use std::ffi::OsString;
@@ -37,6 +38,7 @@ fn run_with(args: impl Iterator<Item = OsString>) -> u8 {
     let result = match flags.command {
         None => run::run(&flags.run),
         Some(Command::Compare(compare)) => compare::run(&compare),
+        Some(Command::Merge(merge)) => merge::run(&merge),
         Some(Command::Capacity(capacity)) => capacity::run(&capacity),
     };
     match result {

@@ -4,7 +4,6 @@
 //! shards share nothing while they run but a flag that stops them.
 
 pub mod clock;
-pub mod judge;
 pub mod layered;
 pub mod ledger;
 pub mod limits;
@@ -26,7 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use hdrhistogram::Histogram;
 
 use crate::curve::Curve;
@@ -36,6 +35,7 @@ use crate::engine::shard::Shard;
 use crate::engine::tally::Tally;
 use crate::engine::target::{Addresses, Target};
 use crate::load::Load;
+use crate::part::Part;
 use crate::pattern::Pattern;
 use crate::span::Span;
 use crate::stream::{Plan, Record, STREAM_VERSION, Summary};
@@ -54,6 +54,8 @@ pub struct Job {
     pub addresses: Vec<SocketAddr>,
     pub pod_header: String,
     pub shards: Option<u32>,
+    /// Of several generators that share the load.
+    pub part: Part,
     /// Milliseconds since 1970 at which the load starts, to start several generators in step.
     pub start_at_unix_ms: Option<u64>,
     pub http2: bool,
@@ -73,6 +75,8 @@ pub struct Setup {
     /// In lower case.
     pub pod_header: String,
     pub shards: u32,
+    pub part: Part,
+    /// Of this generator.
     pub connections_max: u32,
     pub start_ns: u64,
     pub end_ns: u64,
@@ -86,6 +90,21 @@ impl Setup {
     /// Until when requests that wait for a connection are kept.
     pub fn drain_end_ns(&self) -> u64 {
         self.end_ns + self.load.timeout.as_ns()
+    }
+
+    /// What a shard has of something that is shared among the shards of this generator.
+    pub fn share_of_shard(&self, shard: u32, total: u32) -> u32 {
+        Part { index: shard, of: self.shards }.share(total)
+    }
+
+    /// A number that no other shard has, of this generator or of another part.
+    pub fn number_of_all(&self, shard: u32) -> u64 {
+        (self.part.index as u64) << 32 | shard as u64
+    }
+
+    /// The place of a shard's client among all clients of a closed loop.
+    pub fn client(&self, shard: u32, client: u64) -> u64 {
+        (client * self.shards as u64 + shard as u64) * self.part.of as u64 + self.part.index as u64
     }
 }
 
@@ -165,7 +184,11 @@ fn prepare(job: &Job) -> Result<(Setup, Plan)> {
     let curve = Arc::new(Curve::new(&pattern, job.load.seed).map_err(|error| anyhow!("bad pattern: {error}"))?);
     let addresses = Addresses::new(&target, &job.addresses, job.load.connections.resolve_on_dial);
     let addresses = addresses.map_err(|error| anyhow!(error))?;
-    let wanted = job.load.concurrency.unwrap_or(job.load.connections.max);
+    let all_wanted = job.load.concurrency.unwrap_or(job.load.connections.max);
+    let wanted = job.part.share(all_wanted);
+    if wanted == 0 {
+        bail!("part {} of {all_wanted} connection(s) has none; use fewer generators", job.part);
+    }
     let connections_max = limits::allow_connections(wanted, &mut notes);
     limits::forecast_ports(&job.load, &curve, addresses.count(), &mut notes);
     let shards = shards(job, &curve).min(connections_max);
@@ -177,6 +200,7 @@ fn prepare(job: &Job) -> Result<(Setup, Plan)> {
         addresses,
         pod_header: job.pod_header.to_ascii_lowercase(),
         shards,
+        part: job.part,
         connections_max,
         start_ns,
         end_ns: start_ns + length.as_ns(),
@@ -193,7 +217,8 @@ fn prepare(job: &Job) -> Result<(Setup, Plan)> {
         load: job.load.clone(),
         duration_s: length.as_secs_f64(),
         shards,
-        rate_per_s: if job.load.pattern.is_some() { planned_points(&setup.curve) } else { Vec::new() },
+        part: job.part,
+        rate_per_s: if job.load.pattern.is_some() { planned_points(&setup.curve, job.part) } else { Vec::new() },
         notes,
     };
     Ok((setup, plan))
@@ -202,7 +227,7 @@ fn prepare(job: &Job) -> Result<(Setup, Plan)> {
 /// One shard per core for loads that need it, or as many as were asked for.
 fn shards(job: &Job, curve: &Curve) -> u32 {
     let cores = std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
-    let one_is_enough = job.load.pattern.is_some() && curve.peak_rate() < ONE_SHARD_RATE;
+    let one_is_enough = job.load.pattern.is_some() && curve.peak_rate() / (job.part.of as f64) < ONE_SHARD_RATE;
     job.shards.unwrap_or(if one_is_enough { 1 } else { cores }).max(1)
 }
 
@@ -218,12 +243,13 @@ fn start(job: &Job, notes: &mut Vec<String>) -> (u64, u64) {
     (now_ns + lead_ns, now_unix_ns + lead_ns)
 }
 
-fn planned_points(curve: &Curve) -> Vec<(f64, f64)> {
+fn planned_points(curve: &Curve, part: Part) -> Vec<(f64, f64)> {
     let length_s = curve.length().as_secs_f64();
     let points = 600.0f64.min((length_s * 10.0).ceil()).max(1.0);
     (0..=points as usize)
         .map(|point| length_s * point as f64 / points)
-        .map(|at_s| (at_s, (curve.rate_at(at_s.min(length_s - 1e-6)) * 100.0).round() / 100.0))
+        .map(|at_s| (at_s, curve.rate_at(at_s.min(length_s - 1e-6)) / part.of as f64))
+        .map(|(at_s, rate_per_s)| (at_s, (rate_per_s * 100.0).round() / 100.0))
         .collect()
 }
 

@@ -22,6 +22,19 @@ pub fn coarse_histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LATENCY_MAX_US, 2).expect("invariant: constant bounds are valid")
 }
 
+/// Adds histograms of equal bounds.
+pub fn add(sum: &mut Histogram<u64>, part: &Histogram<u64>) {
+    if !part.is_empty() {
+        // Another program's histogram may have other bounds; what lies beyond ours is counted at the bound.
+        let added = sum.add(part);
+        if added.is_err() {
+            for value in part.iter_recorded() {
+                sum.saturating_record_n(value.value_iterated_to(), value.count_at_value());
+            }
+        }
+    }
+}
+
 /// The wire form of a histogram.
 pub fn encode(histogram: &Histogram<u64>) -> String {
     let mut bytes = Vec::new();

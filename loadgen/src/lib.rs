@@ -7,13 +7,17 @@
 pub mod arithmetic;
 pub mod curve;
 pub mod histogram;
+pub mod judge;
 pub mod load;
+pub mod merge;
+pub mod part;
 pub mod pattern;
 pub mod scenario;
 pub mod span;
 pub mod stream;
 pub mod text;
 pub mod threshold;
+pub mod totals;
 
 #[cfg(feature = "engine")]
 pub mod cli;

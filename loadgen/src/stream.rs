@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::histogram::Percentiles;
 use crate::load::Load;
+use crate::part::Part;
 
 /// Version of the records in this file; grows when a field changes its meaning.
 pub const STREAM_VERSION: u32 = 1;
@@ -42,6 +43,9 @@ pub struct Plan {
     /// Length of the load without its drain.
     pub duration_s: f64,
     pub shards: u32,
+    /// Which part of the load this generator sends; the figures of the stream are this part's.
+    #[serde(default)]
+    pub part: Part,
     /// The planned rate, at most 600 points of (seconds, requests per second); empty in a closed loop.
     pub rate_per_s: Vec<(f64, f64)>,
     /// Warnings, such as a forecast of port exhaustion.
@@ -149,6 +153,9 @@ pub struct Summary {
     pub pacing_error_us: Percentiles,
     /// Response times by class (`ok` and the error classes).
     pub classes: BTreeMap<String, Percentiles>,
+    /// The same as histograms.
+    #[serde(default)]
+    pub classes_us: BTreeMap<String, String>,
     pub thresholds: Vec<ThresholdResult>,
     pub slo_violation_seconds: u64,
     pub pods: BTreeMap<String, PodSummary>,
@@ -172,7 +179,18 @@ pub struct Validity {
 
 impl Default for Validity {
     fn default() -> Self {
-        Self { verdict: "VALID".to_owned(), reasons: Vec::new() }
+        Self::for_reasons(Vec::new())
+    }
+}
+
+impl Validity {
+    /// Valid when there is no reason against it.
+    pub fn for_reasons(reasons: Vec<String>) -> Self {
+        Self { verdict: if reasons.is_empty() { "VALID" } else { "INVALID" }.to_owned(), reasons }
+    }
+
+    pub fn is_valid(&self) -> bool {
+        self.verdict == "VALID"
     }
 }
 

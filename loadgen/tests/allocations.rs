@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use loadgen::engine::{Job, run};
 use loadgen::load::{ConnectionPolicy, Load};
+use loadgen::part::Part;
 use loadgen::pattern::Pattern;
 use loadgen::span::Span;
 
@@ -66,6 +67,7 @@ fn measure(load: Load, url: &str) -> (u64, u64) {
         addresses: Vec::new(),
         pod_header: "x-pod-name".to_owned(),
         shards: Some(1),
+        part: Part::default(),
         start_at_unix_ms: None,
         http2: false,
         insecure: false,

@@ -63,7 +63,7 @@ fn search(job: &mut Job, flags: &CapacityFlags) -> Result<Vec<Trial>, Failure> {
     let mut rate = flags.from;
     while trials.len() < TRIALS_MAX && !is_stopping() {
         let trial = try_rate(job, rate)?;
-        if flags.run.summary == SummaryForm::Text {
+        if flags.run.output.summary == SummaryForm::Text {
             show(&trial);
         }
         if trial.good {
@@ -133,7 +133,7 @@ fn show(trial: &Trial) {
 fn report(trials: &[Trial], flags: &CapacityFlags) {
     let best = trials.iter().filter(|trial| trial.good).map(|trial| trial.rate_per_s).fold(0.0, f64::max);
     let slo = flags.run.slo.as_deref().unwrap_or_default();
-    match flags.run.summary {
+    match flags.run.output.summary {
         SummaryForm::Text if best > 0.0 => println!("\nhighest rate at which {slo} holds: {best:.1}/s"),
         SummaryForm::Text => println!("\n{slo} does not hold at any rate that was tried"),
         SummaryForm::Json => {

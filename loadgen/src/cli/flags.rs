@@ -22,6 +22,8 @@ pub(crate) struct Flags {
 pub(crate) enum Command {
     /// Say whether two result streams (of --intervals) differ by more than chance
     Compare(CompareFlags),
+    /// Make one stream, or its report, of the streams of several generators
+    Merge(MergeFlags),
     /// Find the highest rate at which the SLO holds
     Capacity(Box<CapacityFlags>),
 }
@@ -43,6 +45,15 @@ pub(crate) struct CompareFlags {
     pub fail_on_regression: bool,
     #[arg(long, default_value = "text")]
     pub summary: SummaryForm,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MergeFlags {
+    /// Result streams (of --intervals) of generators that ran at the same time
+    #[arg(required = true)]
+    pub streams: Vec<PathBuf>,
+    #[command(flatten)]
+    pub output: OutputFlags,
 }
 
 #[derive(Debug, Args)]
@@ -167,16 +178,13 @@ pub struct RunFlags {
     /// Event loops [default: one per core, one below 5000 requests/s]
     #[arg(long, help_heading = "Generator")]
     pub shards: Option<u32>,
+    /// Be one of several generators that share the load, such as 0/3, 1/3 or 2/3
+    #[arg(long, help_heading = "Generator", value_name = "I/N")]
+    pub part: Option<String>,
     /// Start at this moment, milliseconds since 1970
     #[arg(long, help_heading = "Generator", value_name = "UNIX_MS")]
     pub start_at: Option<u64>,
 
-    /// Print one JSON object a line on standard output: the plan, each second, the summary
-    #[arg(long, help_heading = "Output")]
-    pub intervals: bool,
-    /// Form of the summary on standard output; json is one object on the last line
-    #[arg(long, help_heading = "Output", default_value = "text")]
-    pub summary: SummaryForm,
     /// No progress on standard error
     #[arg(short, long, help_heading = "Output")]
     pub quiet: bool,
@@ -186,6 +194,19 @@ pub struct RunFlags {
     /// Plain progress lines even on a terminal
     #[arg(long, help_heading = "Output")]
     pub no_live: bool,
+    #[command(flatten)]
+    pub output: OutputFlags,
+}
+
+/// What is printed and written of a result.
+#[derive(Debug, Clone, Args)]
+pub struct OutputFlags {
+    /// Print one JSON object a line on standard output: the plan, each second, the summary
+    #[arg(long, help_heading = "Output")]
+    pub intervals: bool,
+    /// Form of the summary on standard output; json is one object on the last line
+    #[arg(long, help_heading = "Output", default_value = "text")]
+    pub summary: SummaryForm,
     /// Write each second as a row of CSV
     #[arg(long, help_heading = "Output", value_name = "FILE")]
     pub csv: Option<PathBuf>,

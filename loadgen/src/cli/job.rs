@@ -9,6 +9,7 @@ use crate::cli::flags::RunFlags;
 use crate::engine::Job;
 use crate::engine::target::Target;
 use crate::load::{Load, Request, Sessions, validate_header};
+use crate::part::Part;
 use crate::pattern::{NAMED_PATTERNS, Pattern};
 use crate::scenario::Scenario;
 use crate::span::Span;
@@ -24,12 +25,15 @@ pub fn job(flags: &RunFlags) -> Result<Job, Failure> {
     if flags.shards == Some(0) {
         return Err(Failure::Usage("--shards: must be at least 1".to_owned()));
     }
+    let part = flags.part.as_deref().map(str::parse::<Part>).transpose();
+    let part = part.map_err(|error| Failure::Usage(format!("--part: {error}")))?;
     Ok(Job {
         url,
         load,
         addresses: flags.targets.clone(),
         pod_header: flags.pod_header.clone(),
         shards: flags.shards,
+        part: part.unwrap_or_default(),
         start_at_unix_ms: flags.start_at,
         http2: flags.http2,
         insecure: flags.insecure,
@@ -284,6 +288,7 @@ mod tests {
         refused(&["-r", "5", "--arrivals", "fish"], "--arrivals");
         refused(&["-r", "5", "--jitter", "3"], "jitter");
         refused(&["-r", "5", "--shards", "0"], "--shards");
+        refused(&["-r", "5", "--part", "3/3"], "--part: `3/3`");
         refused(&["-r", "5", "--timeout", "1us"], "load.timeout");
         refused(&["--scenario", "/no/such.yaml"], "/no/such.yaml");
     }

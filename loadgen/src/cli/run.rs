@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 
 use anyhow::{Context, Result};
 
-use crate::cli::flags::{RunFlags, SummaryForm};
+use crate::cli::flags::{OutputFlags, RunFlags, SummaryForm};
 use crate::cli::{Failure, job};
 use crate::curve::Curve;
 use crate::engine::{Job, run as run_engine, signal};
@@ -18,7 +18,7 @@ pub(super) fn run(flags: &RunFlags) -> Result<u8, Failure> {
     if flags.plan {
         return show_plan(&job);
     }
-    let files = Files::create(flags)?;
+    let files = Files::create(&flags.output)?;
     signal::watch();
     let mut history = History::default();
     let mut view = View::new(flags);
@@ -30,14 +30,26 @@ pub(super) fn run(flags: &RunFlags) -> Result<u8, Failure> {
         view.show(record, &history);
     })?;
     view.leave();
+    finish(&flags.output, files, &summary, &history)
+}
+
+/// Prints the summary in the form that was asked for, and writes the files.
+pub(super) fn finish(flags: &OutputFlags, files: Files, summary: &Summary, history: &History) -> Result<u8, Failure> {
     if !flags.intervals {
         match flags.summary {
-            SummaryForm::Text => print(&text::report(&summary, &history)),
-            SummaryForm::Json => print(&format!("{}\n", serde_json::to_string(&summary).context("summary")?)),
+            SummaryForm::Text => print(&text::report(summary, history)),
+            SummaryForm::Json => print(&format!("{}\n", serde_json::to_string(summary).context("summary")?)),
         }
     }
-    files.write(&summary, &history)?;
+    files.write(summary, history)?;
     Ok(summary.exit_code)
+}
+
+/// Prints a record as a line of the stream.
+pub(super) fn print_record(record: &Record) {
+    if let Ok(line) = serde_json::to_string(record) {
+        print(&format!("{line}\n"));
+    }
 }
 
 /// Who follows the run as it goes.
@@ -51,7 +63,7 @@ enum View {
 
 impl View {
     fn new(flags: &RunFlags) -> Self {
-        if flags.intervals {
+        if flags.output.intervals {
             return View::Stream;
         }
         let wants_screen = flags.live || (std::io::stderr().is_terminal() && !flags.no_live);
@@ -65,11 +77,7 @@ impl View {
     fn show(&mut self, record: &Record, history: &History) {
         match self {
             View::Silent => {}
-            View::Stream => {
-                if let Ok(line) = serde_json::to_string(record) {
-                    print(&format!("{line}\n"));
-                }
-            }
+            View::Stream => print_record(record),
             View::Lines => {
                 if let Some(line) = progress::line(record, history) {
                     eprintln!("{line}");
@@ -102,7 +110,7 @@ fn show_plan(job: &Job) -> Result<u8, Failure> {
 }
 
 /// The files that were asked for, opened before the run so that a wrong path does not cost one.
-struct Files {
+pub(super) struct Files {
     csv: Option<std::fs::File>,
     hgrm: Option<std::fs::File>,
     prometheus: Option<std::fs::File>,
@@ -110,7 +118,7 @@ struct Files {
 }
 
 impl Files {
-    fn create(flags: &RunFlags) -> Result<Self> {
+    pub(super) fn create(flags: &OutputFlags) -> Result<Self> {
         let create = |path: &Option<std::path::PathBuf>| match path {
             Some(path) => {
                 let file = std::fs::File::create(path);

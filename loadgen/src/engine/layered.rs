@@ -19,7 +19,7 @@ use tokio::task::LocalSet;
 use crate::arithmetic::Random;
 use crate::engine::clock::now_ns;
 use crate::engine::ledger::Ledger;
-use crate::engine::schedule::Schedule;
+use crate::engine::schedule::{Schedule, Turn};
 use crate::engine::slot::Work;
 use crate::engine::tally::{Class, Tally, record};
 use crate::engine::target::Rotation;
@@ -45,13 +45,14 @@ pub fn run(
         setup: setup.clone(),
         number,
         dialer,
-        open_max: (setup.connections_max / setup.shards).max(1) as usize,
+        open_max: setup.share_of_shard(number, setup.connections_max).max(1) as usize,
+        backlog_max: setup.share_of_shard(number, setup.part.share(setup.load.connections.backlog_max)) as usize,
         books: RefCell::new(Books {
             ledger: Ledger::new(setup, number, to_report, emptied),
             idle: VecDeque::new(),
             backlog: VecDeque::new(),
             rotation: Rotation::new(&setup.addresses, number as usize),
-            random: Random::new(setup.load.seed, SHARD_STREAM + number as u64),
+            random: Random::new(setup.load.seed, SHARD_STREAM + setup.number_of_all(number)),
             open: 0,
             running: 0,
         }),
@@ -73,6 +74,7 @@ struct Shard {
     number: u32,
     dialer: Dialer,
     open_max: usize,
+    backlog_max: usize,
     books: RefCell<Books>,
 }
 
@@ -105,12 +107,9 @@ impl Shard {
         while now_ns() < self.setup.start_ns && !stopped() {
             timer.sleep_until(self.setup.start_ns.min(now_ns() + TICK_NS)).await?;
         }
-        let mut schedule = self
-            .setup
-            .load
-            .pattern
-            .as_ref()
-            .map(|_| Schedule::new(&self.setup.load, &self.setup.curve, self.number, self.setup.shards));
+        let (load, curve) = (&self.setup.load, &self.setup.curve);
+        let turn = Turn { part: self.setup.part, shard: self.number, shards: self.setup.shards };
+        let mut schedule = load.pattern.as_ref().map(|_| Schedule::new(load, curve, turn));
         let mut next = schedule.as_mut().and_then(Iterator::next);
         if schedule.is_none() {
             self.start_clients();
@@ -154,7 +153,7 @@ impl Shard {
 
     fn start_clients(self: &Rc<Self>) {
         for client in 0..self.open_max as u64 {
-            let index = client * self.setup.shards as u64 + self.number as u64;
+            let index = self.setup.client(self.number, client);
             self.books.borrow_mut().ledger.tally.planned += 1;
             self.start(self.work(index, 0, 0, now_ns()));
         }
@@ -181,7 +180,7 @@ impl Shard {
         if !books.idle.is_empty() || books.open < self.open_max {
             drop(books);
             self.start(work);
-        } else if books.backlog.len() < self.setup.load.connections.backlog_max as usize {
+        } else if books.backlog.len() < self.backlog_max {
             books.backlog.push_back(work);
         } else {
             books.ledger.tally.shed += 1;

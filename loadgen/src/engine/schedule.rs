@@ -2,13 +2,15 @@
 //!
 //! Arrivals are drawn in a time in which the rate is one, and mapped to real time through the curve; that makes a
 //! Poisson process non-homogeneous without thinning away a single draw. Each shard walks the whole schedule and keeps
-//! every n-th arrival, so the union over the shards is the schedule whatever their number.
+//! every n-th arrival, so the union over the shards, of one generator or of several, is the schedule whatever their
+//! number.
 
 use std::sync::Arc;
 
 use crate::arithmetic::Random;
 use crate::curve::Curve;
 use crate::load::{Arrivals, Load};
+use crate::part::Part;
 use crate::pattern::{Pattern, ReplayKind};
 
 const ARRIVAL_STREAM: u64 = 0x6172_7269;
@@ -24,13 +26,20 @@ pub struct Arrival {
     pub at_ns: u64,
 }
 
+/// Which of all arrivals are a shard's: the part of its generator, and in that its turn.
+#[derive(Debug, Clone, Copy)]
+pub struct Turn {
+    pub part: Part,
+    pub shard: u32,
+    pub shards: u32,
+}
+
 /// The arrivals of one shard, in order.
 #[derive(Debug, Clone)]
 pub struct Schedule {
     source: Source,
     index: u64,
-    shard: u64,
-    shards: u64,
+    turn: Turn,
 }
 
 #[derive(Debug, Clone)]
@@ -47,8 +56,7 @@ enum Process {
 }
 
 impl Schedule {
-    /// The arrivals of shard `shard` of `shards`.
-    pub fn new(load: &Load, curve: &Arc<Curve>, shard: u32, shards: u32) -> Self {
+    pub fn new(load: &Load, curve: &Arc<Curve>, turn: Turn) -> Self {
         let source = match &load.pattern {
             Some(Pattern::Replay(replay)) if matches!(replay.kind, ReplayKind::Times(_)) => {
                 let ReplayKind::Times(times) = &replay.kind else { unreachable!() };
@@ -63,7 +71,7 @@ impl Schedule {
                 process: Process::new(load.arrivals, load.seed),
             },
         };
-        Self { source, index: 0, shard: shard as u64, shards: shards as u64 }
+        Self { source, index: 0, turn }
     }
 
     fn next_of_all(&mut self) -> Option<u64> {
@@ -100,10 +108,18 @@ impl Iterator for Schedule {
             let at_ns = self.next_of_all()?;
             let index = self.index;
             self.index += 1;
-            if index % self.shards == self.shard {
+            if self.turn.is_mine(index) {
                 return Some(Arrival { index, at_ns });
             }
         }
+    }
+}
+
+impl Turn {
+    #[inline]
+    fn is_mine(&self, index: u64) -> bool {
+        let parts = self.part.of as u64;
+        index % parts == self.part.index as u64 && index / parts % self.shards as u64 == self.shard as u64
     }
 }
 
@@ -160,8 +176,19 @@ mod tests {
     }
 
     fn schedule(load: &Load, shards: u32) -> Vec<Arrival> {
+        schedule_of(load, &[shards])
+    }
+
+    /// Of several generators, each with so many shards.
+    fn schedule_of(load: &Load, generators: &[u32]) -> Vec<Arrival> {
         let curve = Arc::new(Curve::new(load.pattern.as_ref().unwrap(), load.seed).unwrap());
-        let mut all: Vec<Arrival> = (0..shards).flat_map(|shard| Schedule::new(load, &curve, shard, shards)).collect();
+        let mut all = Vec::new();
+        for (index, shards) in generators.iter().enumerate() {
+            let part = Part { index: index as u32, of: generators.len() as u32 };
+            for shard in 0..*shards {
+                all.extend(Schedule::new(load, &curve, Turn { part, shard, shards: *shards }));
+            }
+        }
         all.sort_by_key(|arrival| arrival.index);
         all
     }
@@ -175,11 +202,12 @@ mod tests {
     }
 
     #[test]
-    fn one_seed_is_one_schedule_on_any_number_of_shards() {
+    fn one_seed_is_one_schedule_on_any_number_of_shards_and_generators() {
         for arrivals in ["even", "poisson", "bursts 5"] {
             let load = load("ramp 10..500 5s, hold 2s + noise 10%", arrivals);
             let one = schedule(&load, 1);
             assert_eq!(one, schedule(&load, 3));
+            assert_eq!(one, schedule_of(&load, &[1, 3, 2]));
             assert!(one.windows(2).all(|pair| pair[0].at_ns <= pair[1].at_ns));
         }
     }

@@ -17,7 +17,7 @@ use crate::engine::clock::now_ns;
 use crate::engine::ledger::Ledger;
 use crate::engine::poll::{Poll, Ready};
 use crate::engine::response::Progress;
-use crate::engine::schedule::{Arrival, Schedule};
+use crate::engine::schedule::{Arrival, Schedule, Turn};
 use crate::engine::slot::{Slot, State, Work, class_of, dial};
 use crate::engine::tally::{Class, Tally, record};
 use crate::engine::target::Rotation;
@@ -47,6 +47,7 @@ pub struct Shard<'a> {
     rotation: Rotation,
     random: Random,
     slots_max: usize,
+    backlog_max: usize,
     /// Until when every connection was busy.
     blocked_until_ns: u64,
     /// Requests on connections, dialing or waiting for an answer.
@@ -64,10 +65,10 @@ impl<'a> Shard<'a> {
         to_report: Sender<FromShard>,
         emptied: Receiver<Box<Tally>>,
     ) -> std::io::Result<Self> {
-        let share = |total: u32| total / setup.shards + (number < total % setup.shards) as u32;
-        let slots_max = share(setup.connections_max).max(1) as usize;
-        let schedule =
-            setup.load.pattern.as_ref().map(|_| Schedule::new(&setup.load, &setup.curve, number, setup.shards));
+        let slots_max = setup.share_of_shard(number, setup.connections_max).max(1) as usize;
+        let backlog_max = setup.share_of_shard(number, setup.part.share(setup.load.connections.backlog_max)) as usize;
+        let turn = Turn { part: setup.part, shard: number, shards: setup.shards };
+        let schedule = setup.load.pattern.as_ref().map(|_| Schedule::new(&setup.load, &setup.curve, turn));
         let sweep_every_ns = (setup.load.timeout.as_ns() / 20).clamp(1_000_000, 50_000_000);
         Ok(Self {
             setup,
@@ -81,8 +82,9 @@ impl<'a> Shard<'a> {
             schedule,
             next: None,
             rotation: Rotation::new(&setup.addresses, number as usize),
-            random: Random::new(setup.load.seed, SHARD_STREAM + number as u64),
+            random: Random::new(setup.load.seed, SHARD_STREAM + setup.number_of_all(number)),
             slots_max,
+            backlog_max,
             blocked_until_ns: 0,
             outstanding: 0,
             ledger: Ledger::new(setup, number, to_report, emptied),
@@ -217,9 +219,8 @@ impl<'a> Shard<'a> {
     }
 
     fn start_clients(&mut self, now: u64) {
-        let shards = self.setup.shards as u64;
         for client in 0..self.slots_max as u64 {
-            let index = client * shards + self.number as u64;
+            let index = self.setup.client(self.number, client);
             let request = self.setup.mix.pick(index, 0);
             self.plan(Work { planned_ns: now, index, step: 0, follow_ups: 0, request, retried: false });
         }
@@ -237,7 +238,7 @@ impl<'a> Shard<'a> {
             self.send(slot, work);
         } else if self.slots.len() - self.free.len() < self.slots_max {
             self.dial(work);
-        } else if self.backlog.len() < self.setup.load.connections.backlog_max as usize {
+        } else if self.backlog.len() < self.backlog_max {
             self.backlog.push_back(work);
         } else {
             self.ledger.tally.shed += 1;
@@ -415,7 +416,7 @@ impl<'a> Shard<'a> {
             let no_body = self.setup.mix.requests[slot.work.request as usize].no_body;
             let (tally, pod) = (&mut self.ledger.tally, &mut slot.pod);
             let mut on_pod = |name: &[u8]| {
-                let same = pod.is_some_and(|place| tally.pods[place].name.as_bytes() == name);
+                let same = pod.is_some_and(|place| tally.pods[place].name == name);
                 if !same {
                     *pod = Some(tally.pod(name));
                 }

@@ -10,6 +10,8 @@ use crate::stream::{Connections, Errors, Requests};
 
 /// Most pods told apart; answers of further ones count as `PODS_REST`.
 pub const PODS_MAX: usize = 256;
+/// Longest name of a pod, in bytes: what Kubernetes allows.
+const POD_NAME_MAX: usize = 253;
 pub const PODS_REST: &str = "(others)";
 
 /// How a request ended.
@@ -63,7 +65,8 @@ pub struct Tally {
 }
 
 pub struct PodTally {
-    pub name: String,
+    /// As the header has it, be it text or not.
+    pub name: Vec<u8>,
     pub requests: u64,
     pub errors: u64,
     pub service_us: Histogram<u64>,
@@ -108,14 +111,19 @@ impl Tally {
         record(&mut pod.service_us, service_us);
     }
 
-    /// The place of a pod, from now on in this tally too.
+    /// The place of a pod, from now on in this tally too. Only the head of an absurdly long name counts.
     pub fn pod(&mut self, name: &[u8]) -> usize {
-        match self.pods.iter().position(|pod| pod.name.as_bytes() == name) {
+        let name = &name[..name.len().min(POD_NAME_MAX)];
+        match self.pods.iter().position(|pod| pod.name == name) {
             Some(place) => place,
             None if self.pods.len() >= PODS_MAX && name != PODS_REST.as_bytes() => self.pod(PODS_REST.as_bytes()),
             None => {
-                let name = String::from_utf8_lossy(name).chars().take(100).collect();
-                self.pods.push(PodTally { name, requests: 0, errors: 0, service_us: coarse_histogram() });
+                self.pods.push(PodTally {
+                    name: name.to_vec(),
+                    requests: 0,
+                    errors: 0,
+                    service_us: coarse_histogram(),
+                });
                 self.pods.len() - 1
             }
         }
@@ -172,4 +180,25 @@ impl Tally {
 #[inline]
 pub fn record(histogram: &mut Histogram<u64>, value_us: u64) {
     histogram.record(value_us.clamp(1, LATENCY_MAX_US)).expect("invariant: the value was clamped to the bounds");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_keeps_its_place_however_odd_its_name() {
+        let mut tally = Tally::default();
+        for name in [&b"web-1"[..], &[b'x'; 1000], &[0xff, 0xfe]] {
+            assert_eq!(tally.pod(name), tally.pod(name));
+        }
+        assert_eq!(tally.pods.len(), 3);
+        for pod in 0..PODS_MAX {
+            tally.pod(format!("pod-{pod}").as_bytes());
+        }
+        assert_eq!(
+            (tally.pods.len(), tally.pods.last().unwrap().name.as_slice()),
+            (PODS_MAX + 1, PODS_REST.as_bytes())
+        );
+    }
 }

@@ -81,3 +81,36 @@ fn several_generators_start_in_step() {
     let wanted = at.parse::<u64>().unwrap() * 1_000_000;
     assert!(starts.iter().all(|start| start.abs_diff(wanted) < 5_000_000), "{starts:?} {wanted}");
 }
+
+#[test]
+fn the_streams_of_the_parts_merge_to_one_load() {
+    let server = Server::answering(|_| ok_from("a"));
+    let folder = tempfile::tempdir().unwrap();
+    let load = ["--pattern", "ramp 50..200 2s", "--arrivals", "poisson", "--slo", "p99 < 9s", "--intervals"];
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let at = (now.as_millis() + 500).to_string();
+    let url = server.url();
+    let start = |part: &str| {
+        let file = std::fs::File::create(folder.path().join(part.replace('/', "-"))).unwrap();
+        let args = [&[url.as_str(), "--part", part, "--start-at", &at], &load[..]].concat();
+        loadgen(&args).stdout(file).stderr(Stdio::null()).spawn().unwrap()
+    };
+    for mut child in [start("0/2"), start("1/2")] {
+        child.wait().unwrap();
+    }
+    let alone = loadgen(&[&[url.as_str()], &load[..]].concat()).output().unwrap();
+    let planned = parts(read_stream(&String::from_utf8(alone.stdout).unwrap()).unwrap()).1.unwrap().requests.planned;
+
+    let merge = |args: &[&str]| loadgen(&["merge"]).current_dir(&folder).args(args).output().unwrap();
+    let output = merge(&["0-2", "1-2", "--summary", "json"]);
+    let summary: Summary = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(summary.requests.add_up() && summary.requests.planned == planned, "{:?}", summary.requests);
+    assert_eq!((summary.latency_us.count, summary.pods["a"].requests), (planned, planned));
+    let stream = String::from_utf8(merge(&["0-2", "1-2", "--intervals"]).stdout).unwrap();
+    let (intervals, again) = parts(read_stream(&stream).unwrap());
+    assert_eq!(intervals.iter().map(|interval| interval.requests.planned).sum::<u64>(), planned);
+    assert_eq!(again.unwrap(), summary);
+    let missing = merge(&["0-2"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("1/2"));
+}

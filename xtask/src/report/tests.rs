@@ -156,6 +156,7 @@ fn recorded(story: &Story) -> (tempfile::TempDir, RunDir) {
         load: scenario.load,
         duration_s: 30.0,
         shards: 1,
+        part: Default::default(),
         rate_per_s: Vec::new(),
         notes: Vec::new(),
     };
