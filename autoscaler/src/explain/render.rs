@@ -100,11 +100,15 @@ impl Explanation {
         };
         let Ok(proposed) = &metric.outcome else { return format!("{} failed", metric.label) };
         let (usage, target) = (metric.measure(proposed.usage), metric.measure(proposed.target));
-        let level = format!("{} at {usage} of {target}", metric.label);
+        let mut level = format!("{} at {usage} of {target}", metric.label);
+        if let Some(adjusted) = proposed.adjusted_ratio {
+            let _infallible = write!(level, ", ratio {adjusted:.2} with {},", metric.filled_in(proposed));
+        }
         match proposed.rule {
             Rule::Tolerated => format!("{level} is within tolerance"),
             Rule::Scaled => format!("{level} asks for {}", proposed.replicas),
-            Rule::Reversed | Rule::Contradicted => format!("{level} is undecided once absent samples are filled in"),
+            Rule::Reversed => format!("{level} points the other way: waits for them"),
+            Rule::Contradicted => format!("{level} contradicts what it comes to in pods: waits"),
         }
     }
 
@@ -208,6 +212,22 @@ impl MetricExplanation {
             Measure::AverageMilli(milli) => format!("{} per pod", self.amount(milli)),
             Measure::ValueMilli(milli) => self.amount(milli),
         }
+    }
+
+    /// What stands in for pods without a usable sample: idle ones against scaling up, busy ones against scaling down.
+    fn filled_in(&self, proposed: &Proposed) -> String {
+        let stand_in = if proposed.ratio > 1.0 { "idle" } else { "busy" };
+        let kinds = [(Verdict::Unready, "not ready"), (Verdict::Missing, "without a sample")];
+        let counted = kinds.map(|(verdict, word)| (self.count(verdict), word)).into_iter().filter(|(n, _)| *n > 0);
+        let parts: Vec<String> = counted
+            .enumerate()
+            .map(|(i, (n, word))| match (i, n) {
+                (0, 1) => format!("1 pod {word}"),
+                (0, _) => format!("{n} pods {word}"),
+                _ => format!("{n} {word}"),
+            })
+            .collect();
+        format!("{} taken as {stand_in}", parts.join(" and "))
     }
 
     fn amount(&self, milli: i64) -> String {

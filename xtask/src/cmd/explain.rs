@@ -2,14 +2,16 @@
 //! of a manifest, without a cluster.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use autoscaler::json;
 use autoscaler::quantity::Quantity;
 use autoscaler::whatif::{self, Question};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::Event;
 use kube::Api;
+use kube::api::ListParams;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -17,9 +19,14 @@ use crate::cli::ExplainArgs;
 use crate::cluster::{self, Cluster};
 use crate::lab::Lab;
 use crate::observation::{self, Observation};
-use crate::opinion::Opinion;
+use crate::opinion::{Opinion, Reading};
 use crate::problem;
 use crate::workload::{Facts, Workload};
+
+/// How often `--follow` reads: twice in the shortest period that the lab sets.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+const CHANGES_SHOWN: usize = 8;
 
 pub(crate) async fn run(lab: &Lab<'_>, args: &ExplainArgs) -> Result<u8> {
     match &args.file {
@@ -34,30 +41,81 @@ async fn live(lab: &Lab<'_>, args: &ExplainArgs) -> Result<u8> {
     let client = cluster::connect_session(&session).await?;
     let facts = Facts::read(&client, &workload).await?;
     let settings = Cluster::of_session(&lab.workspace, &session)?.controller(session.pace);
-    let mut opinion = Opinion::new(client.clone(), workload.clone(), facts.selector, settings.config());
-    if !args.follow {
-        let explanation = opinion.form().await?;
-        lab.terminal.line(explanation.paragraph().trim_end());
-        lab.terminal.say("");
-        return said(lab, &client, &workload).await;
+    let opinion = Opinion::new(workload.clone(), facts.selector, settings.config());
+    if args.follow {
+        let period = Duration::from_secs(settings.sync_period_s);
+        return follow(lab, &client, &workload, opinion, period).await;
     }
-    let mut ticks = tokio::time::interval(Duration::from_secs(settings.sync_period_s));
+    let explanation = opinion.form(&Reading::take(&client, &workload).await?)?;
+    lab.terminal.line(explanation.paragraph().trim_end());
+    lab.terminal.say("");
+    said(lab, &client, &workload).await?;
+    lately(lab, &client, &workload).await
+}
+
+/// One line a decision: each change of the count with its reason, and why it stays whenever the controller has looked.
+async fn follow(
+    lab: &Lab<'_>,
+    client: &kube::Client,
+    workload: &Workload,
+    mut opinion: Opinion,
+    period: Duration,
+) -> Result<u8> {
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut before: Option<Reading> = None;
+    let mut told = Instant::now().checked_sub(period);
     loop {
         tokio::select! {
-            _ = ticks.tick() => {
-                let time = jiff::Timestamp::now().strftime("%H:%M:%S");
-                match opinion.form().await {
-                    Ok(explanation) => lab.terminal.line(&format!("{time}  {}", explanation.line())),
-                    Err(error) => lab.terminal.warn(&format!("{time}  {error:#}")),
-                }
-            }
+            _ = ticks.tick() => {}
             _ = tokio::signal::ctrl_c() => return Ok(0),
+        }
+        let line = match Reading::take(client, workload).await {
+            Ok(reading) => {
+                let is_due = told.is_none_or(|told| told.elapsed() >= period);
+                let line = decision(&mut opinion, before.as_ref(), &reading, is_due)?;
+                before = Some(reading);
+                line
+            }
+            Err(error) => Some(format!("cannot look: {error:#}")),
+        };
+        if let Some(line) = line {
+            told = Some(Instant::now());
+            lab.terminal.line(&format!("{}  {line}", jiff::Zoned::now().strftime("%H:%M:%S")));
         }
     }
 }
 
+/// What there is to tell of a reading: a change of the count, else why it stays if the controller wrote or it `is_due`.
+/// A change that is wanted and not made yet is told only when a period has passed without it.
+fn decision(
+    opinion: &mut Opinion,
+    before: Option<&Reading>,
+    reading: &Reading,
+    is_due: bool,
+) -> Result<Option<String>> {
+    if let Some(before) = before.filter(|before| before.replicas() != reading.replicas()) {
+        let (from, to) = (before.replicas(), reading.replicas());
+        return Ok(Some(match opinion.attribute(before, reading)? {
+            Some(explanation) => explanation.line(),
+            None => format!("{from} -> {to}: for a reason that was gone when it was looked for, or by another hand"),
+        }));
+    }
+    let explanation = opinion.form(reading)?;
+    let stays = explanation.current == Some(explanation.applied);
+    let wrote = before.is_none_or(|before| reading.differs_from(before));
+    Ok(match (stays, is_due) {
+        (true, _) if wrote || is_due => {
+            opinion.remember(reading)?;
+            Some(explanation.line())
+        }
+        (false, true) => Some(format!("due: {}", explanation.line())),
+        _ => None,
+    })
+}
+
 /// What the cluster's own controller says of itself.
-async fn said(lab: &Lab<'_>, client: &kube::Client, workload: &Workload) -> Result<u8> {
+async fn said(lab: &Lab<'_>, client: &kube::Client, workload: &Workload) -> Result<()> {
     let api: Api<HorizontalPodAutoscaler> = Api::namespaced(client.clone(), &workload.namespace);
     let seen = observation::of_autoscaler(&api.get(&workload.hpa).await?);
     if let Observation::Autoscaler { current, desired, conditions, .. } = seen {
@@ -66,6 +124,28 @@ async fn said(lab: &Lab<'_>, client: &kube::Client, workload: &Workload) -> Resu
             lab.terminal
                 .say(&format!("  {} {} {}: {}", condition.kind, condition.status, condition.reason, condition.message));
         }
+    }
+    Ok(())
+}
+
+/// The last changes of the count, as the controller's events tell them.
+async fn lately(lab: &Lab<'_>, client: &kube::Client, workload: &Workload) -> Result<u8> {
+    let api: Api<Event> = Api::namespaced(client.clone(), &workload.namespace);
+    let of_hpa = format!("involvedObject.name={},reason=SuccessfulRescale", workload.hpa);
+    let list = api.list(&ListParams::default().fields(&of_hpa)).await?;
+    let mut events: Vec<_> =
+        list.items.iter().filter_map(|event| Some((event.last_timestamp.as_ref()?.0, event))).collect();
+    events.sort_by_key(|(at, _)| *at);
+    if events.is_empty() {
+        lab.terminal
+            .say("No change of the count in its events; cargo xtask explain --follow shows the next as they come.");
+        return Ok(0);
+    }
+    lab.terminal.say("");
+    lab.terminal.say("Its last changes");
+    for (at, event) in events.iter().skip(events.len().saturating_sub(CHANGES_SHOWN)) {
+        let at = at.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S");
+        lab.terminal.say(&format!("  {at}  {}", event.message.as_deref().unwrap_or_default()));
     }
     Ok(0)
 }
