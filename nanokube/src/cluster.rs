@@ -29,6 +29,7 @@ mod update;
 pub(crate) mod vet;
 
 pub(crate) use admission::quota_share;
+pub(crate) use definition::{CLEANUP as DEFINITION_CLEANUP, DEFINITIONS};
 pub use identity::generated_name;
 pub use update::scale_of;
 

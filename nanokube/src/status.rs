@@ -89,10 +89,10 @@ impl FieldError {
         FieldError::new(FieldErrorKind::Duplicate, field, &value.into(), "")
     }
 
+    /// The values are shown in the order given.
     pub fn not_supported(field: impl Into<String>, value: impl Into<Value>, supported: &[&str]) -> FieldError {
-        let mut sorted: Vec<String> = supported.iter().map(|name| format!("{name:?}")).collect();
-        sorted.sort();
-        let detail = format!("supported values: {}", sorted.join(", "));
+        let quoted: Vec<String> = supported.iter().map(|name| format!("{name:?}")).collect();
+        let detail = format!("supported values: {}", quoted.join(", "));
         FieldError::new(FieldErrorKind::NotSupported, field, &value.into(), detail)
     }
 

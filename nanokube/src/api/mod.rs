@@ -28,6 +28,7 @@ mod negotiate;
 mod openapi;
 mod pod;
 mod pod_log;
+mod proxy;
 mod read;
 pub mod reply;
 mod request;
@@ -90,7 +91,9 @@ pub async fn handle(api: Arc<Api>, mut request: Request<Incoming>) -> Response<B
         body,
         upgrade,
     };
-    dispatch(&api, call).await.unwrap_or_else(|error| reply::refusal(&error))
+    let accepted = call.header(http::header::ACCEPT_ENCODING).to_string();
+    let answer = dispatch(&api, call).await.unwrap_or_else(|error| reply::refusal(&error));
+    reply::compress(answer, &accepted).await
 }
 
 async fn dispatch(api: &Arc<Api>, call: Call) -> Result<Response<Body>, ApiError> {
@@ -155,6 +158,7 @@ async fn resource(api: &Arc<Api>, call: Call, address: Address) -> Result<Respon
             "eviction" => pod::evict(api, &call, &address),
             "binding" => pod::bind(api, &call, &address),
             "ephemeralcontainers" | "resize" if kind.resource == "pods" => write::part(api, &call, &kind, &address),
+            "proxy" => proxy::answer(api, &call, &kind, &address).await,
             "token" => review::token(api, &kind, &call, &address),
             _ => Err(ApiError::no_such_path()),
         };

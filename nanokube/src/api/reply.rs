@@ -1,9 +1,13 @@
 //! Answers: JSON objects, Status refusals, plain text, and bodies that stream.
 
-use std::io;
+use std::io::{self, Write};
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, VARY, WWW_AUTHENTICATE,
+};
 use http::{Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -16,6 +20,8 @@ pub type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
+/// Smaller answers are sent plain.
+const COMPRESSED_BYTES_MIN: u64 = 128 << 10;
 const WARNING: HeaderName = HeaderName::from_static("warning");
 
 /// A body that is whole.
@@ -71,6 +77,36 @@ pub(crate) fn refusal(error: &ApiError) -> Response<Body> {
         response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
+}
+
+/// Compresses a big answer for a client that asked for it. Streams and small answers stay as they are, as upstream's do.
+pub(crate) async fn compress(response: Response<Body>, accepted: &str) -> Response<Body> {
+    let asked = accepted.split(',').any(|coding| coding.split(';').next().is_some_and(|name| name.trim() == "gzip"));
+    let whole_bytes = hyper::body::Body::size_hint(response.body()).exact().unwrap_or(0);
+    let is_json = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(JSON.as_bytes()));
+    if !asked || whole_bytes < COMPRESSED_BYTES_MIN || !is_json || response.headers().contains_key(CONTENT_ENCODING) {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let packed = match body.collect().await {
+        Ok(body) => tokio::task::spawn_blocking(move || gzip(&body.to_bytes())).await.map_err(io::Error::other),
+        Err(error) => Err(error),
+    };
+    match packed.and_then(|packed| packed) {
+        Ok(packed) => {
+            parts.headers.remove(CONTENT_LENGTH);
+            parts.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            parts.headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
+            Response::from_parts(parts, full(packed))
+        }
+        Err(error) => with_type(500, TEXT, full(format!("cannot compress the answer: {error}"))),
+    }
+}
+
+fn gzip(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 8), Compression::fast());
+    encoder.write_all(bytes)?;
+    encoder.finish()
 }
 
 /// Adds `Warning: 299 - "..."` headers, one for each text.

@@ -285,9 +285,8 @@ pub(crate) fn options_of(call: &Call, body: &Value) -> Result<DeleteOptions, Api
         "Foreground" => Some(Propagation::Foreground),
         "Orphan" => Some(Propagation::Orphan),
         other => {
-            let detail = "supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"";
-            let mut error = FieldError::not_supported("propagationPolicy", other, &[]);
-            error.detail = detail.to_string();
+            let supported = ["Foreground", "Background", "Orphan", "nil"];
+            let error = FieldError::not_supported("propagationPolicy", other, &supported);
             return Err(ApiError::invalid("meta.k8s.io", "DeleteOptions", "", &[error]));
         }
     };

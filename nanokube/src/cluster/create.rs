@@ -34,6 +34,10 @@ impl Cluster {
         object::set(&mut object, &["kind"], kind.kind.clone().into());
         identity::stamp(&mut object, kind, namespace, self.now())?;
         identity::settle_name(&mut object, kind, |name| writing.get(&kind.resource, namespace, name).is_some())?;
+        if kind.definition.as_deref().is_some_and(object::is_deleting) {
+            let message = "create not allowed while custom resource definition is terminating";
+            return Err(ApiError { message: message.to_owned(), ..ApiError::method_not_allowed(&kind.resource) });
+        }
         if kind.namespaced {
             check_namespace(writing, kind, namespace, object::name(&object))?;
         }

@@ -1,7 +1,7 @@
 //! CustomResourceDefinitions become kinds: as soon as one is stored its resources are served, until it is removed.
 //!
 //! The conditions NamesAccepted and Established follow in a write of their own, as the real server's controllers make it.
-//! Removing a definition removes its objects with it.
+//! A definition that is deleted stays, marked, until a controller has seen off its objects.
 
 use std::sync::Arc;
 
@@ -13,7 +13,9 @@ use crate::kind::{GroupVersion, Habits, Kind, Registry, Subresource};
 use crate::object::{self, Object};
 use crate::store::Writing;
 
-pub(super) const DEFINITIONS: &str = "customresourcedefinitions.apiextensions.k8s.io";
+pub(crate) const DEFINITIONS: &str = "customresourcedefinitions.apiextensions.k8s.io";
+/// Holds a definition that is being deleted until its objects are gone.
+pub(crate) const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 /// In the order in which the real server lists them for custom resources.
 const ALL: [&str; 8] = ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
 const GET_PATCH_UPDATE: &[&str] = &["get", "patch", "update"];
@@ -121,6 +123,19 @@ impl Cluster {
         }
         self.edit_kinds(|kinds: &mut Registry| drop(kinds.remove(&kind.resource)));
     }
+}
+
+/// Marks a definition whose deletion begins.
+pub(super) fn mark_terminating(definition: &mut Value, now: Timestamp) {
+    let mut conditions = object::array_at(definition, "/status/conditions").to_vec();
+    conditions.push(json!({
+        "type": "Terminating",
+        "status": "True",
+        "lastTransitionTime": object::time(now),
+        "reason": "InstanceDeletionPending",
+        "message": "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+    }));
+    object::set(definition, &["status", "conditions"], conditions.into());
 }
 
 /// The definition with its names accepted and established.

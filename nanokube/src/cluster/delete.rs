@@ -6,7 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::definition::DEFINITIONS;
+use super::definition::{self, DEFINITIONS};
 use super::{Cluster, DeleteOptions, Deleted, Propagation, Writer};
 use crate::kind::Kind;
 use crate::object::{self, Object};
@@ -47,7 +47,11 @@ impl Cluster {
         if marked == *current || writer.dry_run {
             return Ok(Deleted::Lingering(Object::new(marked)));
         }
-        writing.put(resource, marked).map(Deleted::Lingering)
+        let lingering = writing.put(resource, marked)?;
+        if resource == DEFINITIONS {
+            self.definition_stored(&mut writing, &lingering);
+        }
+        Ok(Deleted::Lingering(lingering))
     }
 
     /// Takes an object out of the store, and with it what only lives through it.
@@ -111,6 +115,10 @@ fn mark(object: &mut Value, kind: &Kind, options: &DeleteOptions, now: Timestamp
     }
     if kind.resource == "namespaces" {
         object::set(object, &["status", "phase"], json!("Terminating"));
+    }
+    if kind.resource == DEFINITIONS {
+        add_finalizer(object, definition::CLEANUP);
+        definition::mark_terminating(object, now);
     }
 }
 

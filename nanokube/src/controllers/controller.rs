@@ -9,8 +9,8 @@ use super::failures::Failures;
 use super::pod_gc::{self, PodGc};
 use super::replica_set::{self, ReplicaSets};
 use super::{
-    cron_job, daemon_set, deployment, disruption, events, garbage, job, namespace, node_taints, quota, scheduler,
-    stateful_set,
+    cron_job, daemon_set, definition, deployment, disruption, events, garbage, job, namespace, node_taints, quota,
+    scheduler, stateful_set,
 };
 use crate::cluster::{Change, Snapshot};
 use crate::kind::Registry;
@@ -125,7 +125,7 @@ fn services_and_nodes() -> [Controller; 4] {
     ]
 }
 
-fn keepers_of_order() -> [Controller; 5] {
+fn keepers_of_order() -> [Controller; 6] {
     let mut pod_gc = PodGc::default();
     [
         Controller::of_kinds("podgc", pod_gc::INPUTS, move |view| pod_gc.reconcile(view.snapshot, view.now)),
@@ -134,6 +134,7 @@ fn keepers_of_order() -> [Controller; 5] {
         Controller::of_all("namespace", namespace::matters, |view| {
             namespace::finalize(view.snapshot, view.kinds, view.now)
         }),
+        Controller::of_all("crd", namespace::matters, |view| definition::finalize(view.snapshot, view.now)),
         Controller::of_kinds("event-ttl", &[], |view| events::reconcile(view.snapshot, view.now)),
     ]
 }

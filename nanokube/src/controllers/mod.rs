@@ -14,6 +14,7 @@ pub mod runner;
 
 pub mod cron_job;
 pub mod daemon_set;
+pub mod definition;
 pub mod deployment;
 pub mod disruption;
 pub mod endpoints;

@@ -28,6 +28,7 @@ pub use kubelet::{ExecSession, ExecStreams};
 
 use cgroup::CgroupRoot;
 use kubelet::Kubelet;
+pub(crate) use kubelet::tls;
 pub use sampling::ContainerReading;
 pub use supervisor::check::Isolation;
 

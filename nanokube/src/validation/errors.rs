@@ -54,11 +54,8 @@ impl Errors {
 
     /// The value is none of those supported, which are listed in this order.
     pub(super) fn not_supported(&mut self, field: impl Into<String>, value: &Value, supported: &[&str]) {
-        let listed: Vec<String> = supported.iter().map(|value| format!("{value:?}")).collect();
-        let detail = format!("supported values: {}", listed.join(", "));
-        let empty = Value::from("");
-        let value = if value.is_null() { &empty } else { value };
-        self.list.push(FieldError::new(FieldErrorKind::NotSupported, field, value, detail));
+        let value = if value.is_null() { Value::from("") } else { value.clone() };
+        self.list.push(FieldError::not_supported(field, value, supported));
     }
 
     /// A text that is there must be one of these.

@@ -33,7 +33,7 @@ mod probe;
 mod state;
 mod status;
 mod streams;
-mod tls;
+pub(crate) mod tls;
 mod volumes;
 
 pub use streams::{ExecSession, ExecStreams};

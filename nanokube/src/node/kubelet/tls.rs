@@ -1,4 +1,4 @@
-//! TLS without looking at the certificate: HTTPS probes ask whether a server answers, not who it is.
+//! TLS without looking at the certificate: HTTPS probes and proxied requests ask a server for its answer, not who it is.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio_rustls::client::TlsStream;
 use crate::any_certificate::AnyCertificate;
 
 /// Shakes hands over a connection to `address`.
-pub(super) async fn connect(stream: TcpStream, address: SocketAddr) -> Result<TlsStream<TcpStream>, String> {
+pub(crate) async fn connect(stream: TcpStream, address: SocketAddr) -> Result<TlsStream<TcpStream>, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
