@@ -15,7 +15,8 @@ use crate::selector::Selector;
 use crate::target::{self, Target};
 
 pub(crate) struct Board {
-    clock: Clock,
+    /// Samples are dated from here: this clock never jumps.
+    started: Instant,
     window_ms: i64,
     fresh_ms: i64,
     /// By the pods' UIDs. Held for moments only, never over an await.
@@ -38,22 +39,9 @@ pub(crate) struct Missing {
     pub(crate) is_outage: bool,
 }
 
-/// Unix time that never goes back.
-struct Clock {
-    started: Instant,
-    started_ms: i64,
-}
-
-impl Clock {
-    fn now_ms(&self) -> i64 {
-        self.started_ms + i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX / 2)
-    }
-}
-
 impl Board {
     pub(crate) fn new(window_ms: i64, fresh_ms: i64) -> Board {
-        let clock = Clock { started: Instant::now(), started_ms: jiff::Timestamp::now().as_millisecond() };
-        Board { clock, window_ms, fresh_ms, entries: Mutex::default() }
+        Board { started: Instant::now(), window_ms, fresh_ms, entries: Mutex::default() }
     }
 
     /// Forgets every pod but these.
@@ -71,7 +59,7 @@ impl Board {
 
     /// Takes note of a scrape that came to its end. True when it fails and the one before did not, or the other way round.
     pub(crate) fn end(&self, target: &Target, result: Result<Vec<(Series, f64)>, String>) -> bool {
-        let now_ms = self.clock.now_ms();
+        let now_ms = self.now_ms();
         // A pod that is gone meanwhile is forgotten.
         let mut entries = self.entries();
         let Some(entry) = entries.get_mut(&target.uid) else { return false };
@@ -96,7 +84,7 @@ impl Board {
         let entries = self.entries();
         let Some(entry) = entries.get(target::uid(pod)) else { return missing("it was not scraped yet", false) };
         let last_ms = entry.history.last_scrape_ms();
-        let is_fresh = last_ms.is_some_and(|last_ms| self.clock.now_ms() - last_ms <= self.fresh_ms);
+        let is_fresh = last_ms.is_some_and(|last_ms| self.now_ms() - last_ms <= self.fresh_ms);
         match (&entry.failure, is_fresh) {
             (Some(failure), false) => return missing(failure, true),
             (None, false) if last_ms.is_some() => return missing("its last sample is too old", true),
@@ -111,6 +99,15 @@ impl Board {
             return missing("its value is no number", false);
         }
         Ok(measured)
+    }
+
+    /// A sample's time by the calendar, as it is set now.
+    pub(crate) fn unix_ms(&self, at_ms: i64) -> i64 {
+        jiff::Timestamp::now().as_millisecond() - (self.now_ms() - at_ms)
+    }
+
+    fn now_ms(&self) -> i64 {
+        i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX)
     }
 
     fn entries(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Entry>> {

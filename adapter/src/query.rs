@@ -64,14 +64,14 @@ impl Queries {
                 let metric = self.metric(metric, "namespaces", &selector(query, "metricLabelSelector")?)?;
                 let total = self.total(namespace, &metric, |_| true)?;
                 let described = Described { kind: "Namespace", api_version: "/v1", name: namespace };
-                Ok(list(CUSTOM.0, "MetricValueList", vec![item(&described, None, &metric, &total)]))
+                Ok(list(CUSTOM.0, "MetricValueList", vec![self.item(&described, None, &metric, &total)]))
             }
             Asked::External { namespace, metric } => {
                 self.check(namespace)?;
                 let metric = self.metric(metric, "external metrics", &selector(query, "labelSelector")?)?;
                 let total =
                     self.total(namespace, &metric, |pod| !metric.selector.excludes(|key| pod_label(pod, key)))?;
-                Ok(list(EXTERNAL.0, "ExternalMetricValueList", vec![external(&metric, &total)]))
+                Ok(list(EXTERNAL.0, "ExternalMetricValueList", vec![self.external(&metric, &total)]))
             }
             _ => Err(Refusal::no_such_path()),
         }
@@ -112,7 +112,7 @@ impl Queries {
         for pod in &pods {
             let described = Described { kind: "Pod", api_version: "/v1", name: name(pod) };
             match self.measured(pod, metric) {
-                Ok(total) => items.push(item(&described, Some(of), metric, &total)),
+                Ok(total) => items.push(self.item(&described, Some(of), metric, &total)),
                 Err(gap) => missing.push((name(pod).to_owned(), gap)),
             }
         }
@@ -171,7 +171,7 @@ impl Queries {
                 self.total(of, metric, |pod| selector.matches(|key| label(pod, key)))
             };
             match total {
-                Ok(total) => items.push(item(&Described { kind, api_version, name }, Some(of), metric, &total)),
+                Ok(total) => items.push(self.item(&Described { kind, api_version, name }, Some(of), metric, &total)),
                 Err(refusal) => first_refusal = first_refusal.or(Some(refusal)),
             }
         }
@@ -209,6 +209,36 @@ impl Queries {
             None => Err(Missing { why: NO_OBSERVATIONS.to_owned(), is_outage: false }),
         }
     }
+
+    fn item(&self, described: &Described<'_>, namespace: Option<&str>, metric: &Metric<'_>, total: &Measure) -> Value {
+        let mut object = json!({ "kind": described.kind, "name": described.name, "apiVersion": described.api_version });
+        if let Some(namespace) = namespace {
+            object["namespace"] = json!(namespace);
+        }
+        let mut item = json!({
+            "describedObject": object,
+            "metric": { "name": metric.rule.name, "selector": metric.selector.to_json() },
+            "timestamp": quantity::time(self.board.unix_ms(total.at_ms)),
+            "value": quantity::of(total.value(metric.rule).unwrap_or_default()),
+        });
+        if let Some(window_s) = window_s(total) {
+            item["windowSeconds"] = json!(window_s);
+        }
+        item
+    }
+
+    fn external(&self, metric: &Metric<'_>, total: &Measure) -> Value {
+        let mut item = json!({
+            "metricName": metric.rule.name,
+            "metricLabels": metric.selector.pairs(),
+            "timestamp": quantity::time(self.board.unix_ms(total.at_ms)),
+            "value": quantity::of(total.value(metric.rule).unwrap_or_default()),
+        });
+        if let Some(window_s) = window_s(total) {
+            item["window"] = json!(window_s);
+        }
+        item
+    }
 }
 
 /// A quantile of nothing is no number.
@@ -244,36 +274,6 @@ fn listing(query: &str) -> ListParams {
 
 fn list(group: &str, kind: &str, items: Vec<Value>) -> Value {
     json!({ "kind": kind, "apiVersion": discovery::group_version(group), "metadata": {}, "items": items })
-}
-
-fn item(described: &Described<'_>, namespace: Option<&str>, metric: &Metric<'_>, total: &Measure) -> Value {
-    let mut object = json!({ "kind": described.kind, "name": described.name, "apiVersion": described.api_version });
-    if let Some(namespace) = namespace {
-        object["namespace"] = json!(namespace);
-    }
-    let mut item = json!({
-        "describedObject": object,
-        "metric": { "name": metric.rule.name, "selector": metric.selector.to_json() },
-        "timestamp": quantity::time(total.at_ms),
-        "value": quantity::of(total.value(metric.rule).unwrap_or_default()),
-    });
-    if let Some(window_s) = window_s(total) {
-        item["windowSeconds"] = json!(window_s);
-    }
-    item
-}
-
-fn external(metric: &Metric<'_>, total: &Measure) -> Value {
-    let mut item = json!({
-        "metricName": metric.rule.name,
-        "metricLabels": metric.selector.pairs(),
-        "timestamp": quantity::time(total.at_ms),
-        "value": quantity::of(total.value(metric.rule).unwrap_or_default()),
-    });
-    if let Some(window_s) = window_s(total) {
-        item["window"] = json!(window_s);
-    }
-    item
 }
 
 /// In whole seconds, as the API has it, and never zero.
