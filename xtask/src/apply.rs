@@ -25,6 +25,10 @@ pub(crate) struct Applied {
 }
 
 /// Applies all, then removes what of `kinds` is labelled as ours and not rendered (any more).
+/// The one kind without a namespace that is ours, where it points into our namespace. It goes with the rest: left behind,
+/// it would fail the discovery of the whole cluster, and keep namespaces from ending.
+const API_SERVICE: &str = "APIService";
+
 pub(crate) async fn apply(
     client: &Client,
     objects: &[Value],
@@ -108,7 +112,12 @@ async fn prune(client: &Client, rendered: &[Value], namespace: &str, kinds: &BTr
         }
         let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+        let is_api_service = kind == API_SERVICE;
+        let api: Api<DynamicObject> = if is_api_service {
+            Api::all_with(client.clone(), &resource)
+        } else {
+            Api::namespaced_with(client.clone(), namespace, &resource)
+        };
         let listed = match api.list(&ours).await {
             Ok(listed) => listed,
             // A cluster without the kind, or a user who may not see it, has nothing of it for us to remove.
@@ -117,7 +126,8 @@ async fn prune(client: &Client, rendered: &[Value], namespace: &str, kinds: &BTr
         };
         for object in listed {
             let described = format!("{kind} {}", object.name_any());
-            if keep.contains(&described) || object.metadata.deletion_timestamp.is_some() {
+            let is_elsewhere = is_api_service && !points_into(&object.data["spec"], namespace);
+            if keep.contains(&described) || object.metadata.deletion_timestamp.is_some() || is_elsewhere {
                 continue;
             }
             let background =
@@ -168,6 +178,11 @@ fn terminating_reason(namespace: &Namespace) -> String {
     holding.collect::<Vec<_>>().join("; ")
 }
 
+/// Whether the specification of an APIService names a Service of the namespace.
+fn points_into(spec: &Value, namespace: &str) -> bool {
+    spec["service"]["namespace"] == namespace
+}
+
 fn is_ours(object: &DynamicObject) -> bool {
     object.labels().get(MANAGED_BY).is_some_and(|value| value == MANAGER)
 }
@@ -207,7 +222,8 @@ impl<'c> Kinds<'c> {
             self.known.insert(key.clone(), (resource, capabilities.scope == discovery::Scope::Namespaced));
         }
         let (resource, namespaced) = &self.known[&key];
-        if !namespaced && kind != "Namespace" {
+        let is_of_namespace = kind == "Namespace" || kind == API_SERVICE && points_into(&object["spec"], namespace);
+        if !namespaced && !is_of_namespace {
             return Err(problem::cluster_scoped(&describe(object)).into());
         }
         Ok(if *namespaced {

@@ -9,6 +9,7 @@ mod checks;
 mod cli;
 mod cluster;
 mod cmd;
+mod companion;
 mod forward;
 mod generator;
 mod http;

@@ -203,6 +203,15 @@ pub(crate) fn context_needs_image() -> Problem {
     )
 }
 
+pub(crate) fn companion_not_loadable(image: &str) -> Problem {
+    Problem::usage(
+        format!(
+            "a cluster of a kubeconfig pulls its images, and cannot pull {image}: push it, and name yours under `images`"
+        ),
+        "cargo xtask image",
+    )
+}
+
 pub(crate) fn image_not_loaded(tag: &str, cluster: &str, detail: &str, remedy: &str) -> Problem {
     let detail = if detail.is_empty() { String::new() } else { format!(" ({detail})") };
     Problem::new(format!("{cluster} says that it loaded the image, but does not list {tag}{detail}"), remedy)

@@ -16,15 +16,16 @@ pub(crate) fn run(lab: &Lab<'_>, args: &ImageArgs) -> Result<u8> {
     let target_dir = lab.workspace.target_dir();
     let directory = args.output.clone().unwrap_or_else(|| target_dir.join("images"));
     let step = lab.terminal.step("build");
+    let packages = image::PACKAGES.map(|(package, _)| package);
     let binaries: Vec<PathBuf> = if args.dynamic {
-        lab.workspace.build(lab.terminal)?;
-        image::PACKAGES.iter().map(|(package, _)| lab.workspace.binary(package)).collect()
+        lab.workspace.build_binaries(lab.terminal, &packages)?;
+        packages.iter().map(|package| lab.workspace.binary(package)).collect()
     } else {
         if let Some(reason) = image::static_libc_missing() {
             return Err(problem::no_static_libc(&reason).into());
         }
         step.update("static binaries, profile release");
-        image::build_static(&lab.workspace.root, &target_dir, true)?
+        image::build_static(&lab.workspace.root, &target_dir, &packages, true)?
     };
     step.done(if args.dynamic { "dynamic, with their libraries" } else { "static" });
     for ((_, name), binary) in image::PACKAGES.iter().zip(&binaries) {

@@ -15,6 +15,7 @@ use crate::archive;
 use crate::cli::SetupArgs;
 use crate::cluster::{self, Choice, Cluster};
 use crate::cmd::load;
+use crate::companion::{self, Companion};
 use crate::http;
 use crate::image;
 use crate::kustomize;
@@ -64,8 +65,10 @@ pub(crate) async fn perform(lab: &Lab<'_>, args: &SetupArgs) -> Result<(Session,
     let client = cluster::connect_session(&session).await?;
     cluster.check(&client, &workload.namespace).await?;
     let image = load_image(lab, &cluster, &mut session, &rendered)?;
-    deploy(lab, &client, &mut session, &rendered, image.as_deref()).await?;
+    let companions = load_companions(lab, &cluster, &mut session, &rendered)?;
+    deploy(lab, &client, &mut session, &rendered, &rendered.substitutes(image.as_deref(), companions)).await?;
     let facts = Facts::read(&client, &workload).await?;
+    await_companions(lab, &client, &rendered).await?;
     await_ready(lab, &cluster, &client, &workload, &facts, session.pace).await?;
     let url = load::service_url(lab, &session, &client, &workload, &facts).await?;
     http::get(&url, PROBE_LIMIT).await.with_context(|| problem::service_unreachable(&url))?;
@@ -174,13 +177,9 @@ fn load_image(lab: &Lab<'_>, cluster: &Cluster, session: &mut Session, rendered:
             return Ok(None);
         }
         (None, None) if !cluster.takes_archives() => return Err(problem::context_needs_image().into()),
-        (None, None) => pack(lab, cluster, &step)?,
+        (None, None) => pack(lab, cluster, &step, image::PACKAGES[0])?,
     };
-    let loaded = cluster.has_image(&reference)?;
-    if !loaded {
-        step.update(&format!("loading {reference}"));
-        cluster.load_image(&archive, &reference)?;
-    }
+    let loaded = ensure_loaded(cluster, &step, &archive, &reference)?;
     for name in rendered.substituted(&reference) {
         session.images.insert(name.clone(), reference.clone());
     }
@@ -193,17 +192,51 @@ fn load_image(lab: &Lab<'_>, cluster: &Cluster, session: &mut Session, rendered:
     Ok(Some(reference))
 }
 
-/// The service's own image. The embedded cluster takes the binary as it was built; any other node wants a static one.
-fn pack(lab: &Lab<'_>, cluster: &Cluster, step: &Step<'_>) -> Result<(PathBuf, String)> {
-    let [(package, name), ..] = image::PACKAGES;
+/// Whether it was there already.
+fn ensure_loaded(cluster: &Cluster, step: &Step<'_>, archive: &Path, reference: &str) -> Result<bool> {
+    let loaded = cluster.has_image(reference)?;
+    if !loaded {
+        step.update(&format!("loading {reference}"));
+        cluster.load_image(archive, reference)?;
+    }
+    Ok(loaded)
+}
+
+/// Images of this clone that the manifests name beside the workload's: as written, and what runs.
+fn load_companions(
+    lab: &Lab<'_>,
+    cluster: &Cluster,
+    session: &mut Session,
+    rendered: &Rendering,
+) -> Result<Vec<(String, String)>> {
+    let mut loaded = Vec::new();
+    for Companion { package, name, image, .. } in &rendered.companions {
+        if !cluster.takes_archives() {
+            return Err(problem::companion_not_loadable(image).into());
+        }
+        let step = lab.terminal.step("image");
+        if !cluster.needs_static_image() {
+            lab.workspace.build_binaries(lab.terminal, &[package])?;
+        }
+        let (archive, reference) = pack(lab, cluster, &step, (package, name))?;
+        let was_there = ensure_loaded(cluster, &step, &archive, &reference)?;
+        step.ended(!was_there, &reference);
+        session.images.insert(image.clone(), reference.clone());
+        session.save(&lab.workspace)?;
+        loaded.push((image.clone(), reference));
+    }
+    Ok(loaded)
+}
+
+/// An image of this clone. The embedded cluster takes the binary as it was built; any other node wants a static one.
+fn pack(lab: &Lab<'_>, cluster: &Cluster, step: &Step<'_>, (package, name): (&str, &str)) -> Result<(PathBuf, String)> {
     let binary = if cluster.needs_static_image() {
         if let Some(package) = image::static_libc_missing() {
             return Err(problem::no_static_libc(&package).into());
         }
         step.update("building a static binary");
-        let built = image::build_static(&lab.workspace.root, &lab.workspace.target_dir(), true)?;
-        let found = built.into_iter().find(|path| path.file_name().is_some_and(|file| file == package));
-        found.ok_or_else(|| problem::build_failed(package))?
+        let built = image::build_static(&lab.workspace.root, &lab.workspace.target_dir(), &[package], true)?;
+        built.into_iter().next().ok_or_else(|| problem::build_failed(package))?
     } else {
         lab.workspace.binary(package)
     };
@@ -216,14 +249,14 @@ async fn deploy(
     client: &Client,
     session: &mut Session,
     rendered: &Rendering,
-    image: Option<&str>,
+    images: &[kustomize::Image],
 ) -> Result<()> {
     let workload = rendered.workload.clone();
     if !session.namespace.is_empty() && session.namespace != workload.namespace {
         leave(lab, client, session).await?;
     }
     let step = lab.terminal.step("manifests");
-    let objects = rendered.objects(image)?;
+    let objects = rendered.objects(images)?;
     session.namespace.clone_from(&workload.namespace);
     session.manifests.clone_from(&rendered.own);
     session.workload = Some(workload);
@@ -263,6 +296,16 @@ fn summary(applied: &Applied) -> String {
     format!("{} applied, {} unchanged, {} removed", applied.changed.len(), applied.unchanged, applied.pruned.len())
 }
 
+async fn await_companions(lab: &Lab<'_>, client: &Client, rendered: &Rendering) -> Result<()> {
+    for Companion { deployment, selector, .. } in &rendered.companions {
+        let step = lab.terminal.step("rollout");
+        let companion = Workload { deployment: deployment.clone(), ..rendered.workload.clone() };
+        let reached = wait::rollout(client, &companion, selector, &step).await?;
+        step.ended(!reached.at_once, &format!("{deployment}: {}", reached.words));
+    }
+    Ok(())
+}
+
 async fn await_ready(
     lab: &Lab<'_>,
     cluster: &Cluster,
@@ -287,6 +330,7 @@ struct Rendering {
     components: Vec<PathBuf>,
     own: Option<PathBuf>,
     workload: Workload,
+    companions: Vec<Companion>,
 }
 
 impl Rendering {
@@ -298,7 +342,8 @@ impl Rendering {
         let objects = render(&root, &components, &[])?;
         let workload = Workload::find(&objects)?;
         check_one_namespace(&objects, &workload.namespace)?;
-        Ok(Rendering { root, components, own, workload })
+        let companions = companion::find(&objects, &workload.deployment);
+        Ok(Rendering { root, components, own, workload, companions })
     }
 
     /// The images of the manifests that `reference` takes the place of: those of its name, else the first container's.
@@ -310,10 +355,14 @@ impl Rendering {
         if same.is_empty() { images.first().into_iter().collect() } else { same }
     }
 
-    fn objects(&self, image: Option<&str>) -> Result<Vec<Value>> {
-        let substitutes = image.iter().flat_map(|to| self.substituted(to).into_iter().map(|from| substitute(from, to)));
-        let images: Vec<kustomize::Image> = substitutes.collect();
-        let mut objects = render(&self.root, &self.components, &images)?;
+    /// What runs in the place of what the manifests name: the workload's image and its companions'.
+    fn substitutes(&self, image: Option<&str>, companions: Vec<(String, String)>) -> Vec<kustomize::Image> {
+        let own = image.iter().flat_map(|to| self.substituted(to).into_iter().map(|from| substitute(from, to)));
+        own.chain(companions.iter().map(|(from, to)| substitute(from, to))).collect()
+    }
+
+    fn objects(&self, images: &[kustomize::Image]) -> Result<Vec<Value>> {
+        let mut objects = render(&self.root, &self.components, images)?;
         if self.own.is_some() {
             objects.iter_mut().for_each(mark_as_ours);
         }
@@ -376,7 +425,8 @@ mod tests {
     fn an_image_takes_the_place_of_its_namesake_and_spares_the_side_car() {
         let images = ["docker.io/envoy:1".to_owned(), "localhost/web:dev".to_owned()];
         let workload = Workload { images: images.to_vec(), ..Workload::default() };
-        let rendering = Rendering { root: PathBuf::new(), components: Vec::new(), own: None, workload };
+        let rendering =
+            Rendering { root: PathBuf::new(), components: Vec::new(), own: None, workload, companions: Vec::new() };
         assert_eq!(rendering.substituted("localhost/web:1234"), ["localhost/web:dev"]);
         assert_eq!(rendering.substituted("registry/other:1"), ["docker.io/envoy:1"]);
     }

@@ -14,24 +14,25 @@ use xshell::{Shell, cmd};
 use crate::workspace::set_by_cargo;
 
 /// Packages whose binaries become images, with the images' names.
-pub(crate) const PACKAGES: [(&str, &str); 2] = [("service", "swell-service"), ("loadgen", "swell-loadgen")];
+pub(crate) const PACKAGES: [(&str, &str); 3] =
+    [("service", "swell-service"), ("loadgen", "swell-loadgen"), ("adapter", "swell-adapter")];
 
-/// Builds the packages statically in `root`; the binaries' paths, in the order of `PACKAGES`.
-pub(crate) fn build_static(root: &Path, target_dir: &Path, quiet: bool) -> Result<Vec<PathBuf>> {
+/// Builds packages statically in `root`; the binaries' paths, in the order of `packages`.
+pub(crate) fn build_static(root: &Path, target_dir: &Path, packages: &[&str], quiet: bool) -> Result<Vec<PathBuf>> {
     let target = static_target()?;
     let shell = Shell::new()?;
     shell.change_dir(root);
     shell.set_var("CARGO_ENCODED_RUSTFLAGS", rust_flags(root));
-    let packages = PACKAGES.iter().flat_map(|(package, _)| ["-p", package]);
+    let selected = packages.iter().flat_map(|package| ["-p", package]);
     let quiet: &[&str] = if quiet { &["--quiet"] } else { &[] };
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let build = cmd!(
         shell,
-        "{cargo} build {quiet...} --release --locked --target {target} --target-dir {target_dir} {packages...}"
+        "{cargo} build {quiet...} --release --locked --target {target} --target-dir {target_dir} {selected...}"
     );
     let build = set_by_cargo().iter().fold(build, |build, name| build.env_remove(name));
     build.quiet().run()?;
-    Ok(PACKAGES.iter().map(|(package, _)| target_dir.join(&target).join("release").join(package)).collect())
+    Ok(packages.iter().map(|package| target_dir.join(&target).join("release").join(package)).collect())
 }
 
 /// Why no static binary can be linked here, with the package that mends it; nothing when all is well.
