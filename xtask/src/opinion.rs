@@ -4,6 +4,8 @@
 //! tells. It keeps a memory of its own, so an opinion that is asked again and again becomes exact. What the cluster did
 //! is explained from what the API showed just before.
 
+mod custom;
+
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
@@ -21,6 +23,7 @@ use autoscaler::time::Time;
 use kube::Client;
 use serde_json::Value;
 
+use self::custom::Fetched;
 use crate::workload::Workload;
 
 /// From exact to one sync period of a cluster at its defaults.
@@ -39,8 +42,14 @@ pub(crate) struct Reading {
     hpa: Value,
     scale: Value,
     pods: Vec<Pod>,
+    samples: Samples,
+}
+
+struct Samples {
     /// Or why there are none.
-    samples: Result<Vec<PodMetrics>, String>,
+    resource: Result<Vec<PodMetrics>, String>,
+    /// In the order of the specification; none for a metric that `resource` answers.
+    custom: Vec<Option<Fetched>>,
 }
 
 impl Reading {
@@ -53,13 +62,16 @@ impl Reading {
         let (hpa, scale, pods, metrics) =
             tokio::join!(get(client, &hpa), get(client, &scale), get(client, &pods), get(client, &metrics));
         let metrics = metrics.map_err(|error| format!("unable to fetch metrics from resource metrics API: {error:#}"));
-        Ok(Reading::of(now(), hpa?, scale?, &pods?, metrics.as_ref().map_err(Clone::clone)))
+        let mut reading = Reading::of(now(), hpa?, scale?, &pods?, metrics.as_ref().map_err(Clone::clone));
+        reading.samples.custom = custom::fetch_all(client, namespace, &reading.hpa, &reading.scale).await;
+        Ok(reading)
     }
 
     fn of(at: Time, hpa: Value, scale: Value, pods: &Value, metrics: Result<&Value, String>) -> Reading {
         let pods: Vec<Pod> = items(pods).map(pod).collect();
         let selected = |item: &&Value| pods.iter().any(|pod| *pod.name == *text(item, "/metadata/name"));
-        let samples = metrics.map(|list| items(list).filter(selected).map(pod_metrics).collect());
+        let resource = metrics.map(|list| items(list).filter(selected).map(pod_metrics).collect());
+        let samples = Samples { resource, custom: Vec::new() };
         Reading { at, hpa, scale, pods, samples }
     }
 
@@ -86,7 +98,7 @@ struct Moment<'r> {
     hpa: &'r Value,
     scale: &'r Value,
     pods: &'r [Pod],
-    samples: &'r Result<Vec<PodMetrics>, String>,
+    samples: &'r Samples,
 }
 
 impl Opinion {
@@ -127,8 +139,10 @@ impl Opinion {
         let mut hpa = moment.hpa.clone();
         let spec = json::default_object(&mut hpa).map_err(unreadable)?;
         let status = json::status_from_json(&hpa).map_err(unreadable)?;
-        let answer = moment.samples.as_deref().map_err(String::as_str);
-        let answers: Vec<Option<Answer<'_>>> = spec.metrics.iter().map(|_| Some(Answer::PodMetrics(answer))).collect();
+        let resource = moment.samples.resource.as_deref().map_err(String::as_str);
+        let custom = |at: usize| moment.samples.custom.get(at)?.as_ref();
+        let answer = |at| Some(custom(at).map_or(Answer::PodMetrics(resource), Fetched::answer));
+        let answers: Vec<Option<Answer<'_>>> = (0..spec.metrics.len()).map(answer).collect();
         let mut registry = Registry::default();
         registry.enqueue(&self.workload.namespace, &self.workload.hpa);
         let observation = Observation {

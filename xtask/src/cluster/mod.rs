@@ -247,12 +247,27 @@ impl Cluster {
 
 /// A client for a context of a kubeconfig, with errors that name the file.
 pub(crate) async fn connect(kubeconfig: &Path, context: &str) -> Result<kube::Client> {
+    client(kubeconfig, config(kubeconfig, context).await?).await
+}
+
+/// For a look at how it is now. An API that is unavailable is then what there is to tell; other clients ask it again for
+/// minutes.
+pub(crate) async fn connect_to_look(session: &Session) -> Result<kube::Client> {
+    let mut config = config(&session.kubeconfig, &session.context).await?;
+    config.default_retry = false;
+    client(&session.kubeconfig, config).await
+}
+
+async fn config(kubeconfig: &Path, context: &str) -> Result<kube::Config> {
     let read = Kubeconfig::read_from(kubeconfig)
         .with_context(|| problem::kubeconfig_unusable(kubeconfig, "cargo xtask setup"))?;
     let options = KubeConfigOptions { context: Some(context.to_owned()), ..KubeConfigOptions::default() };
-    let config = kube::Config::from_custom_kubeconfig(read, &options)
+    kube::Config::from_custom_kubeconfig(read, &options)
         .await
-        .with_context(|| problem::kubeconfig_unusable(kubeconfig, "cargo xtask setup"))?;
+        .with_context(|| problem::kubeconfig_unusable(kubeconfig, "cargo xtask setup"))
+}
+
+async fn client(kubeconfig: &Path, config: kube::Config) -> Result<kube::Client> {
     let url = config.cluster_url.to_string();
     let client = kube::Client::try_from(config)
         .with_context(|| problem::kubeconfig_unusable(kubeconfig, "cargo xtask setup"))?;

@@ -38,7 +38,7 @@ pub(crate) async fn run(lab: &Lab<'_>, args: &ExplainArgs) -> Result<u8> {
 async fn live(lab: &Lab<'_>, args: &ExplainArgs) -> Result<u8> {
     let session = lab.session()?;
     let workload = session.workload()?.clone();
-    let client = cluster::connect_session(&session).await?;
+    let client = cluster::connect_to_look(&session).await?;
     let facts = Facts::read(&client, &workload).await?;
     let settings = Cluster::of_session(&lab.workspace, &session)?.controller(session.pace);
     let opinion = Opinion::new(workload.clone(), facts.selector, settings.config());
