@@ -120,7 +120,7 @@ fn by_hand_with_a_daemon_killed_in_the_middle_of_a_load() {
     assert_eq!((&status["ready"], status["troubles"].as_array().map(Vec::len)), (&Value::from(1), Some(0)));
 
     let before = lab.daemon();
-    let mut load = loading(&lab);
+    let mut load = loading(&lab, &["--rate", "20", "--duration", "15s"]);
     assert!(Command::new("kill").args(["-9", &before]).status().unwrap().success());
     eventually("the pods die with their daemon", Duration::from_secs(10), || {
         lab.processes().iter().all(|pid| *pid != before)
@@ -185,19 +185,89 @@ fn somebody_elses_service_is_set_up_and_tested_as_the_example_shows() {
 }
 
 /// A load that has begun: the first figures are printed.
-fn loading(lab: &Lab) -> Child {
+fn loading(lab: &Lab, args: &[&str]) -> Child {
     use std::io::{BufRead, BufReader};
-    let mut load = lab
-        .command(&["load", "--rate", "20", "--duration", "15s"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut load =
+        lab.command(&[&["load"], args].concat()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(load.stdout.take().unwrap()).lines().map_while(Result::ok);
     assert!(lines.any(|line| line.contains("req/s")), "the load never began");
     // Whoever stops reading must not stop the load.
     std::thread::spawn(move || lines.for_each(drop));
     load
+}
+
+/// Cheap requests: the CPU never comes near its target.
+const CHEAP: &str = "
+name: cheap
+description: Many cheap requests
+pace: fast
+load:
+  pattern: constant 70 60s
+  requests: [{path: '/work?iterations={iterations}', cost_ms: 1}]
+  connections: {max: 256, max_requests: [4, 12], max_age: 1s}
+";
+
+#[test]
+fn requests_per_second_scale_what_the_cpu_would_not_and_their_loss_scales_nothing_down() {
+    let _alone = alone();
+    let lab = Lab::new("e2e-metrics");
+    lab.succeed(&["setup", "--cluster", "embedded", "--pace", "fast", "--env", "dev-multi-metric"]);
+    let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+    std::fs::write(file.path(), CHEAP).unwrap();
+    let mut load = loading(&lab, &[file.path().to_str().unwrap()]);
+    eventually("requests per second win", Duration::from_secs(20), || {
+        scaling_active(&lab).1.ends_with("from pods metric http_requests_per_second")
+    });
+    eventually("they bring pods", Duration::from_secs(20), || replicas(&lab) >= 3);
+    let explained = lab.succeed(&["explain"]);
+    let winner = explained.split("http_requests_per_second:").nth(1).expect(&explained);
+    assert!(winner.split("work_queue_depth:").next().unwrap().contains("Taken"), "{explained}");
+
+    set_adapters(&lab, 0);
+    eventually("the loss is an error", Duration::from_secs(20), || scaling_active(&lab).0 == "FailedGetPodsMetric");
+    // The load ends, but nobody can tell the autoscaler.
+    assert!(Command::new("kill").args(["-INT", &load.id().to_string()]).status().unwrap().success());
+    load.wait().unwrap();
+    let held = replicas(&lab);
+    // Stabilization ends after ten seconds, so the CPU's metric alone would by now have taken pods away.
+    let quiet = Instant::now();
+    while quiet.elapsed() < Duration::from_secs(15) {
+        assert_eq!(replicas(&lab), held, "nothing is known of the load");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    assert!(held >= 3);
+
+    set_adapters(&lab, 1);
+    eventually("with the metric back it goes down", Duration::from_secs(40), || replicas(&lab) < held);
+    assert_eq!(scaling_active(&lab).0, "ValidMetricFound");
+}
+
+/// Reason and message of the HPA's condition ScalingActive.
+fn scaling_active(lab: &Lab) -> (String, String) {
+    let told = lab.succeed(&["explain"]);
+    let line = told.lines().map(str::trim).find(|line| line.starts_with("ScalingActive ")).expect(&told);
+    let (head, message) = line.split_once(": ").expect(line);
+    (head.split(' ').next_back().unwrap().to_owned(), message.to_owned())
+}
+
+fn replicas(lab: &Lab) -> i64 {
+    let status: Value = serde_json::from_str(&lab.succeed(&["status", "-o", "json"])).unwrap();
+    status["replicas"].as_i64().expect("replicas")
+}
+
+fn set_adapters(lab: &Lab, replicas: i64) {
+    let kubeconfig = lab.cluster_dir().join("kubeconfig");
+    let scale = async {
+        let read = kube::config::Kubeconfig::read_from(kubeconfig).unwrap();
+        let config =
+            kube::Config::from_custom_kubeconfig(read, &kube::config::KubeConfigOptions::default()).await.unwrap();
+        let client = kube::Client::try_from(config).unwrap();
+        let adapters: kube::Api<k8s_openapi::api::apps::v1::Deployment> = kube::Api::namespaced(client, "swell-dev");
+        let patch = serde_json::json!({ "spec": { "replicas": replicas } });
+        let patch = kube::api::Patch::Merge(&patch);
+        adapters.patch_scale("swell-adapter", &kube::api::PatchParams::default(), &patch).await.unwrap();
+    };
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(scale);
 }
 
 #[test]

@@ -134,6 +134,36 @@ fn every_pod_template_passes_the_restricted_standard_and_more() {
     }
 }
 
+#[test]
+fn the_adapter_passes_the_same_standard_and_may_only_read() {
+    let objects = environment("dev-multi-metric", false);
+    assert_eq!(check_templates("dev-multi-metric", &objects), 2, "the service and the adapter");
+    let namespace = &of_kind(&objects, "Namespace")["metadata"]["name"];
+    for rule in of_kind(&objects, "Role")["rules"].as_array().expect("rules") {
+        for verb in rule["verbs"].as_array().expect("verbs") {
+            assert!(["get", "list", "watch"].map(Value::from).contains(verb), "{rule}");
+        }
+    }
+    for object in objects.iter().filter(|object| object["kind"] == "APIService") {
+        assert_eq!(&object["spec"]["service"]["namespace"], namespace, "{object}");
+    }
+    assert!(objects.iter().all(|object| object["kind"] != "ClusterRole"), "no right beyond the namespace");
+}
+
+#[test]
+fn the_autoscalers_custom_metrics_are_rules_of_the_adapter() {
+    let objects = environment("dev-multi-metric", false);
+    let rules = of_kind(&objects, "ConfigMap")["data"]["rules.yaml"].as_str().expect("rules");
+    let rules: Value = serde_yaml::from_str(rules).expect("YAML");
+    let names: Vec<&Value> = rules["rules"].as_array().expect("rules").iter().map(|rule| &rule["name"]).collect();
+    let metrics = of_kind(&objects, "HorizontalPodAutoscaler")["spec"]["metrics"].as_array().expect("metrics").iter();
+    let custom: Vec<&Value> = metrics.filter_map(|metric| metric.pointer("/pods/metric/name")).collect();
+    assert_eq!(custom.len(), 2);
+    for name in custom {
+        assert!(names.contains(&name), "the adapter has no rule {name}");
+    }
+}
+
 /// How many pod templates were checked.
 pub(super) fn check_templates(environment: &str, objects: &[Value]) -> usize {
     let found = templates(objects);

@@ -65,17 +65,18 @@ fn every_overlay_at_every_pace_gives_the_objects_of_kubectl() {
     let k8s = project().join("k8s");
     for overlay in folders(&k8s.join("overlays")) {
         for components in [vec![], vec![k8s.join("components/fast")]] {
-            let image = Image {
-                name: "localhost/swell-service".to_owned(),
+            let names = ["localhost/swell-service", "localhost/swell-adapter"];
+            let images = names.map(|name| Image {
+                name: name.to_owned(),
                 new_tag: Some("0123456789ab".to_owned()),
                 ..Image::default()
-            };
-            let rendered = render(&overlay, &components, &[image]).expect("it renders");
+            });
+            let rendered = render(&overlay, &components, &images).expect("it renders");
             let around = tempfile::tempdir().expect("a folder");
             let kustomization = serde_json::json!({
                 "resources": [relative(around.path(), &overlay)],
                 "components": components.iter().map(|path| relative(around.path(), path)).collect::<Vec<_>>(),
-                "images": [{ "name": "localhost/swell-service", "newTag": "0123456789ab" }],
+                "images": names.map(|name| serde_json::json!({ "name": name, "newTag": "0123456789ab" })),
             });
             std::fs::write(around.path().join("kustomization.yaml"), kustomization.to_string()).expect("written");
             if let Some(real) = kubectl(around.path()) {
