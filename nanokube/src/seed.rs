@@ -2,7 +2,7 @@
 //!
 //! Each start looks first and writes only what is missing, or what a new network has made wrong.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use serde_json::{Value, json};
 
@@ -47,9 +47,25 @@ pub fn plant(cluster: &Cluster, network: Network, api: SocketAddr) -> Result<(),
     if stale.is_some_and(|service| object::str_at(&service, "/spec/clusterIP") != address) {
         cluster.delete("services", "default", "kubernetes", &Default::default(), &writer)?;
     }
+    move_services(cluster, network, &writer)?;
     keep(cluster, "services", service, &writer)?;
     keep(cluster, "endpoints", endpoints, &writer)?;
     keep(cluster, "endpointslices.discovery.k8s.io", slice, &writer)
+}
+
+/// Services of an instance that has another network now keep the low half of their addresses.
+fn move_services(cluster: &Cluster, network: Network, writer: &Writer) -> Result<(), ApiError> {
+    for service in cluster.list("services", None).items {
+        let Ok(address) = object::str_at(&service, "/spec/clusterIP").parse::<Ipv4Addr>() else { continue };
+        let [_, before, high, low] = address.octets();
+        if before != network.0 {
+            let moved = Ipv4Addr::new(127, network.0, high, low).to_string();
+            let patch = Patch::Merge(json!({ "spec": { "clusterIP": moved, "clusterIPs": [moved] } }));
+            let (namespace, name) = (object::namespace(&service), object::name(&service));
+            cluster.patch("services", namespace, name, patch, Part::Object, writer)?;
+        }
+    }
+    Ok(())
 }
 
 /// Creates an object in the namespace default, or brings it to this state.
@@ -61,4 +77,36 @@ fn keep(cluster: &Cluster, resource: &str, object: Value, writer: &Writer) -> Re
         cluster.create(resource, "default", object, writer)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::{Clock, Settings};
+    use crate::store::Store;
+
+    #[test]
+    fn services_move_with_the_network_of_their_instance() {
+        let dir = tempfile::tempdir().unwrap();
+        let start = |network: Network| {
+            let settings = Settings { service_network: network.services(), ..Settings::default() };
+            let cluster = Cluster::new(Store::open(dir.path()).unwrap(), settings, Clock::System);
+            plant(&cluster, network, SocketAddr::from((network.node(), 6443))).unwrap();
+            cluster
+        };
+        let cluster = start(Network(20));
+        for (name, address) in [("web", "127.20.129.7"), ("headless", "None")] {
+            let spec = json!({ "clusterIP": address, "ports": [{ "port": 80, "protocol": "TCP" }] });
+            let service = json!({ "metadata": { "name": name }, "spec": spec });
+            cluster.create("services", "default", service, &Writer::controller("test")).unwrap();
+        }
+        drop(cluster);
+        let cluster = start(Network(21));
+        let addresses = ["kubernetes", "web", "headless"].map(|name| {
+            let service = cluster.get("services", "default", name).unwrap();
+            (service["spec"]["clusterIP"].clone(), service["spec"]["clusterIPs"][0].clone())
+        });
+        let expected = ["127.21.128.1", "127.21.129.7", "None"].map(|address| (json!(address), json!(address)));
+        assert_eq!(addresses, expected);
+    }
 }

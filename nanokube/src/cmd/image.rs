@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::say;
 use crate::cli::Format;
 use crate::image::{ImageEntry, ImageStore};
 use crate::instance::Directory;
@@ -12,7 +13,7 @@ pub(super) fn load(directory: &Directory, files: &[PathBuf]) -> anyhow::Result<E
     let store = ImageStore::open(&directory.images())?;
     for file in files {
         for entry in store.load(file)? {
-            println!("loaded {} ({})", entry.names.join(", "), short(&entry.id));
+            say(format_args!("loaded {} ({})", entry.names.join(", "), short(&entry.id)));
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -24,12 +25,12 @@ pub(super) fn list(directory: &Directory, output: Format) -> anyhow::Result<Exit
         false => Vec::new(),
     };
     if output == Format::Json {
-        println!("{}", serde_json::to_string_pretty(&images)?);
+        say(serde_json::to_string_pretty(&images)?);
         return Ok(ExitCode::SUCCESS);
     }
     for image in &images {
         for name in &image.names {
-            println!("{name}  {}  {:.1} MiB", short(&image.id), image.size_bytes as f64 / f64::from(1 << 20));
+            say(format_args!("{name}  {}  {:.1} MiB", short(&image.id), image.size_bytes as f64 / f64::from(1 << 20)));
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
+use super::say;
 use crate::instance::Directory;
 
 pub(super) fn run(directory: &Directory, raw: bool) -> anyhow::Result<ExitCode> {
@@ -13,9 +14,9 @@ pub(super) fn run(directory: &Directory, raw: bool) -> anyhow::Result<ExitCode> 
         bail!("there is no cluster at {}: run `nanokube start`", directory.path().display());
     };
     if raw {
-        print!("{content}");
+        say(content.trim_end());
     } else {
-        println!("{}", path.display());
+        say(path.display());
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,7 @@
 //! The verbs of the command line, one file each.
 
+use std::fmt::Display;
+use std::io::Write;
 use std::process::ExitCode;
 
 use crate::cli::{Cli, ImageVerb, Verb};
@@ -32,4 +34,9 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Kubeconfig { raw } => kubeconfig::run(&directory, raw),
         Verb::Logs { follow } => logs::run(&directory, follow),
     }
+}
+
+/// Prints a line. Whoever stopped reading (`| head -1`) has got what they wanted; the verb is done all the same.
+fn say(line: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }

@@ -5,16 +5,22 @@ use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use serde_json::Value;
 
+use super::say;
 use crate::cli::Start;
+use crate::client::Client;
 use crate::daemon;
 use crate::instance::Directory;
+use crate::object;
 
 /// How much of the daemon's log a failed start shows.
 const LOG_TAIL_LINES: usize = 10;
+const PODS_PATIENCE: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 pub(super) fn run(directory: &Directory, start: &Start) -> anyhow::Result<ExitCode> {
     if start.daemon {
@@ -26,14 +32,51 @@ pub(super) fn run(directory: &Directory, start: &Start) -> anyhow::Result<ExitCo
         return Ok(ExitCode::SUCCESS);
     }
     if directory.is_running() {
-        println!("already running: {}", server(directory));
-        return Ok(ExitCode::SUCCESS);
+        say(format_args!("already running: {}", server(directory)));
+        return wait(directory, start).map(|()| ExitCode::SUCCESS);
     }
     let began = Instant::now();
     spawn_daemon(directory)?;
-    println!("started in {:.1} s: {}", began.elapsed().as_secs_f64(), server(directory));
-    println!("export KUBECONFIG={}", directory.kubeconfig().display());
-    Ok(ExitCode::SUCCESS)
+    say(format_args!("started in {:.1} s: {}", began.elapsed().as_secs_f64(), server(directory)));
+    say(format_args!("export KUBECONFIG={}", directory.kubeconfig().display()));
+    wait(directory, start).map(|()| ExitCode::SUCCESS)
+}
+
+/// Waits for the pods that there are, where that is wanted.
+fn wait(directory: &Directory, start: &Start) -> anyhow::Result<()> {
+    if !start.wait {
+        return Ok(());
+    }
+    let client = Client::from_kubeconfig(&directory.kubeconfig())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("cannot start the runtime")?.block_on(async {
+        let began = Instant::now();
+        loop {
+            let pods = client.get("/api/v1/pods").await?.json();
+            let unready = unready(&pods);
+            if unready.is_empty() {
+                return Ok(());
+            }
+            if began.elapsed() > PODS_PATIENCE {
+                bail!(
+                    "not ready after {} s: {}: see `kubectl describe pods -A`",
+                    PODS_PATIENCE.as_secs(),
+                    unready.join(", ")
+                );
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    })
+}
+
+/// `namespace/name` of pods that should run and do not.
+fn unready(pods: &Value) -> Vec<String> {
+    let wanted = |pod: &&Value| {
+        let finished = matches!(object::str_at(pod, "/status/phase"), "Succeeded" | "Failed");
+        !finished && !object::is_deleting(pod) && object::condition_status(pod, "Ready") != Some("True")
+    };
+    let unready = object::array_at(pods, "/items").iter().filter(wanted);
+    unready.map(|pod| format!("{}/{}", object::namespace(pod), object::name(pod))).collect()
 }
 
 fn server(directory: &Directory) -> String {

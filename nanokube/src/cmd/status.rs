@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use super::say;
 use crate::cli::Format;
 use crate::instance::Directory;
 
@@ -16,17 +17,17 @@ pub(super) fn run(directory: &Directory, output: Format) -> anyhow::Result<ExitC
             let mut report = serde_json::to_value(facts)?;
             report["running"] = true.into();
             report["kubeconfig"] = directory.kubeconfig().to_string_lossy().into();
-            println!("{report:#}");
+            say(format_args!("{report:#}"));
         }
-        (Format::Json, None) => println!("{:#}", json!({ "running": false })),
+        (Format::Json, None) => say(format_args!("{:#}", json!({ "running": false }))),
         (Format::Text, Some(facts)) => {
-            println!("running      pid {}", facts.pid);
-            println!("api          {} (Kubernetes {})", facts.api_server, facts.kubernetes_version);
-            println!("node         {}", facts.node_address);
-            println!("cpu limits   {}", facts.limiter);
-            println!("kubeconfig   {}", directory.kubeconfig().display());
+            say(format_args!("running      pid {}", facts.pid));
+            say(format_args!("api          {} (Kubernetes {})", facts.api_server, facts.kubernetes_version));
+            say(format_args!("node         {}", facts.node_address));
+            say(format_args!("cpu limits   {}", facts.limiter));
+            say(format_args!("kubeconfig   {}", directory.kubeconfig().display()));
         }
-        (Format::Text, None) => println!("not running  (start it with `nanokube start`)"),
+        (Format::Text, None) => say("not running  (start it with `nanokube start`)"),
     }
     Ok(if facts.is_some() { ExitCode::SUCCESS } else { ExitCode::from(NOT_RUNNING) })
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::say;
 use crate::instance::Directory;
 
 /// Pods get their grace period; past this the daemon is killed, and its pods with it.
@@ -14,8 +15,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 pub(super) fn run(directory: &Directory) -> anyhow::Result<ExitCode> {
     match stop(directory)? {
-        true => println!("stopped"),
-        false => println!("not running"),
+        true => say("stopped"),
+        false => say("not running"),
     }
     Ok(ExitCode::SUCCESS)
 }

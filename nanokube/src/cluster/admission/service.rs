@@ -117,6 +117,8 @@ fn cluster_ip(
     let mut address = object::str_at(service, "/spec/clusterIP").to_string();
     let listed = object::str_at(service, "/spec/clusterIPs/0").to_string();
     let before = current.map(|current| object::str_at(current, "/spec/clusterIP")).unwrap_or("");
+    // An address of a network that the instance has left does not bind any more.
+    let before = if before.parse().is_ok_and(|ip| !in_range(ip, settings)) { "" } else { before };
     // A patch of one of the two fields means both.
     if !listed.is_empty() && (address.is_empty() || address == before && listed != before) {
         address = listed;

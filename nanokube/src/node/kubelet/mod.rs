@@ -98,6 +98,9 @@ impl Kubelet {
         });
         kubelet.remember_addresses();
         kubelet.remove_old_directories();
+        // Before anyone can ask: what ran under an earlier daemon does not run now.
+        look(&kubelet);
+        kubelet.workers().values().for_each(|worker| pod::tell(&worker.pod));
         tokio::spawn(follow(kubelet.clone()));
         kubelet
     }
@@ -169,7 +172,10 @@ impl Kubelet {
     fn remember_addresses(&self) {
         let pods = self.cluster.list(PODS, None).items;
         let own = pods.iter().filter(|pod| is_mine(pod) && !is_finished(pod));
+        let (first, last) = self.config.pod_addresses;
         let had = own.filter_map(|pod| object::str_at(pod, "/status/podIP").parse::<Ipv4Addr>().ok());
+        // The instance may have another network now.
+        let had = had.filter(|address| (first..=last).contains(address));
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner).extend(had);
     }
 

@@ -140,7 +140,7 @@ pub(super) fn containers(pod: &Value) -> impl Iterator<Item = (Value, Role)> {
 async fn run(pod: Arc<PodContext>, mut wishes: watch::Receiver<Wish>) {
     // What an earlier daemon left of this pod, but for its logs.
     for leftover in ["containers", "volumes"] {
-        let _ = std::fs::remove_dir_all(pod.dir.join(leftover)); // most pods have none
+        let _ = crate::removal::remove_tree(&pod.dir.join(leftover)); // most pods have none
     }
     let writer = tokio::spawn(write_statuses(pod.clone()));
     let (stop, stops) = watch::channel(None);
@@ -343,6 +343,11 @@ async fn write_statuses(pod: Arc<PodContext>) {
         }
         pod.changed.notified().await;
     }
+}
+
+/// Writes the status once, as it is now; the pod's worker goes on with that.
+pub(super) fn tell(pod: &Arc<PodContext>) {
+    let _ = write_status(pod); // the worker tries again
 }
 
 /// Err when it should be tried again.
