@@ -58,6 +58,10 @@ impl Lab {
         *self.now.lock().unwrap()
     }
 
+    pub(crate) fn set_now(&mut self, now: Timestamp) {
+        *self.now.lock().unwrap() = now;
+    }
+
     pub(crate) fn create(&mut self, resource: &str, object: Value) -> Object {
         let namespaced = self.cluster.kinds().resource(resource).unwrap().namespaced;
         let namespace = match object::namespace(&object) {

@@ -15,6 +15,7 @@ use crate::object;
 
 mod aggregated;
 mod metrics_server;
+mod recorded;
 
 /// A lab with an HPA controller and a load in thousandths of a core, shared by the ready pods.
 struct Scaling {
