@@ -55,6 +55,9 @@ pub struct Expect {
     /// Most lost requests: every failure but an answer 503.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost_max: Option<u64>,
+    /// Least share of the fair n-th part that pods which become Ready during the load get, from 2 to 12 s after Ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_pod_share_min: Option<f64>,
     /// Most changes of direction of the replica count beyond up once and down once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flaps_max: Option<u32>,
@@ -90,9 +93,14 @@ impl Scenario {
 
 impl Expect {
     fn validate(&self) -> Result<(), String> {
-        match self.peak_replicas {
-            Some(Replicas { min, max }) if min > max => {
-                Err(format!("expect.peak_replicas: min {min} is above max {max}"))
+        if let Some(Replicas { min, max }) = self.peak_replicas
+            && min > max
+        {
+            return Err(format!("expect.peak_replicas: min {min} is above max {max}"));
+        }
+        match self.new_pod_share_min {
+            Some(share) if !(0.0..=1.0).contains(&share) => {
+                Err(format!("expect.new_pod_share_min: {share} is not between 0 and 1"))
             }
             _ => Ok(()),
         }

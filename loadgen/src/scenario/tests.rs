@@ -1,42 +1,6 @@
 use super::*;
 
-const FULL: &str = r#"
-name: full
-description: Every field once.
-pace: fast
-load:
-  pattern: [ramp 10..100 10s, hold 20s]
-  arrivals: poisson
-  seed: 7
-  timeout: 5s
-  requests:
-    - path: /work?iterations={iterations}
-      method: POST
-      headers: {accept: text/plain}
-      body: "n={iterations}"
-      weight: 2
-      cost_ms: 5
-  sessions: {requests: [1, 3], think: 100ms}
-  connections:
-    max: 100
-    max_requests: [5, 15]
-    max_age: 2s
-    jitter: 0.2
-    churn_per_s: 0.1
-    backlog_max: 10
-    retry_stale: false
-    resolve_on_dial: false
-  thresholds: [errors < 1%]
-  slo: p99 < 500ms
-expect:
-  peak_replicas: {min: 3, max: 10}
-  final_replicas: 1
-  scale_up_max: 30s
-  scale_down_max: 60s
-  slo: p99 < 500ms
-  lost_max: 0
-  flaps_max: 1
-"#;
+const FULL: &str = include_str!("../../tests/every-field.yaml");
 
 fn parse(text: &str) -> Result<Scenario, String> {
     Scenario::parse(text, Path::new("."))
@@ -86,6 +50,7 @@ fn a_bad_scenario_names_the_field() {
     refused("max_requests: [5, 15]", "max_requests: [0, 15]", "load.connections.max_requests");
     refused("jitter: 0.2", "jitter: 2", "load.connections.jitter");
     refused("errors < 1%", "errors < lots", "bad threshold");
+    refused("share_min: 0.9", "share_min: 9", "expect.new_pod_share_min");
     refused("{min: 3, max: 10}", "{min: 30, max: 10}", "expect.peak_replicas");
 }
 

@@ -5,6 +5,7 @@
 
 mod html;
 mod junit;
+mod newcomers;
 mod series;
 mod text;
 mod verdict;
@@ -22,6 +23,7 @@ use crate::run_dir::{ClusterFacts, Recording};
 
 pub(crate) use self::html::html;
 pub(crate) use self::junit::junit;
+pub(crate) use self::newcomers::Newcomer;
 pub(crate) use self::series::Point;
 pub(crate) use self::text::text;
 pub(crate) use self::verdict::{Expectation, Verdict};
@@ -56,6 +58,9 @@ pub(crate) struct Report {
     pub latency_us: Percentiles,
     pub service_latency_us: Percentiles,
     pub pods: BTreeMap<String, PodSummary>,
+    /// Pods that became Ready during the load, and what they got of it; together 1 is fair.
+    pub newcomers: Vec<Newcomer>,
+    pub newcomers_fair_share: Option<f64>,
     pub generator: Generator,
     pub changes: Vec<Change>,
     pub warnings: Vec<Warning>,
@@ -111,6 +116,7 @@ impl Report {
     pub(crate) fn of(recording: &Recording) -> Result<Report> {
         let facts = LoadFacts::of(recording)?;
         let track = Track::of(recording, facts.start_ms, facts.end_ms);
+        let newcomers = newcomers::of(recording, facts.start_ms, facts.end_ms);
         let mut report = Report {
             version: VERSION,
             run: recording.id.clone(),
@@ -133,6 +139,8 @@ impl Report {
             latency_us: facts.latency_us,
             service_latency_us: facts.service_latency_us,
             pods: facts.pods,
+            newcomers_fair_share: newcomers::fair_share(&newcomers),
+            newcomers,
             generator: facts.generator,
             changes: track.changes,
             warnings: track.warnings,

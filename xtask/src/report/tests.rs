@@ -3,7 +3,7 @@
 use expect_test::expect;
 use loadgen::histogram;
 use loadgen::scenario::Scenario;
-use loadgen::stream::{Interval, Plan, Record, Requests, STREAM_VERSION, Summary};
+use loadgen::stream::{Interval, Plan, PodInterval, Record, Requests, STREAM_VERSION, Summary};
 
 use super::*;
 use crate::observation::{Entry, VERSION as TIMELINE_VERSION};
@@ -276,4 +276,45 @@ fn junit_names_what_was_expected_and_what_was_measured() {
     let xml = junit(&report(&Story { lost: 1, ..Story::default() }));
     assert!(xml.contains("<testsuite name=\"steps\" tests=\"8\" failures=\"1\" errors=\"0\""), "{xml}");
     assert!(xml.contains("<failure message=\"expected at most 0, measured 1\"/>"), "{xml}");
+}
+
+#[test]
+fn what_new_pods_get_is_told_against_their_fair_share() {
+    let (_dir, run) = recorded(&Story::default());
+    let mut recording = run.read().unwrap();
+    let pod = |t_ms: i64, name: &str, ready, gone| Entry {
+        version: TIMELINE_VERSION,
+        t_unix_ms: START_MS + t_ms,
+        seen: Observation::Pod { name: name.to_owned(), status: String::new(), ready, restarts: 0, gone },
+    };
+    // One pod all along; a second one from second 5 to 30; a third is never Ready.
+    recording.timeline.extend([
+        pod(-500, "old", true, false),
+        pod(4_000, "new", false, false),
+        pod(5_000, "new", true, false),
+        pod(6_000, "never", false, false),
+        pod(30_000, "new", false, true),
+    ]);
+    for interval in &mut recording.intervals {
+        let requests = |requests| PodInterval { requests, ..PodInterval::default() };
+        // Nothing in the first seconds after Ready, then 4 of 10, and all of it after the window.
+        let to_new = match interval.t_s as u64 {
+            0..=6 => 0,
+            7..=16 => 4,
+            _ => 10,
+        };
+        interval.pods = [("old".to_owned(), requests(10 - to_new)), ("new".to_owned(), requests(to_new))].into();
+    }
+    let report = Report::of(&recording).unwrap();
+    let got: Vec<_> = report.newcomers.iter().map(|n| (n.pod.as_str(), n.requests, n.fair_requests)).collect();
+    assert_eq!(got, [("new", 40, 50.0)]);
+    assert_eq!(report.newcomers_fair_share, Some(0.8));
+    assert!(text(&report, false).contains("new pods  80.0 % of their fair share"));
+
+    let judged = |least: f64| {
+        let mut recording = recording.clone();
+        recording.plan.scenario.expect.new_pod_share_min = Some(least);
+        Report::of(&recording).unwrap().verdict
+    };
+    assert_eq!((judged(0.8), judged(0.9)), (Verdict::Pass, Verdict::Fail));
 }

@@ -93,6 +93,14 @@ fn scaling(report: &Report) -> Vec<String> {
         seconds(report.peak_s),
         seconds(report.scale_down_s),
     )];
+    if let Some(share) = report.newcomers_fair_share {
+        let pods = report.newcomers.len();
+        let requests: u64 = report.newcomers.iter().map(|newcomer| newcomer.requests).sum();
+        lines.push(format!(
+            "  new pods  {:.1} % of their fair share from 2 to 12 s after Ready ({pods} pods, {requests} requests)",
+            share * 100.0
+        ));
+    }
     for change in &report.changes {
         let percent = |value: Option<i32>| value.map_or("?".to_owned(), |value| format!("{value} %"));
         lines.push(format!(

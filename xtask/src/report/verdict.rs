@@ -102,6 +102,11 @@ fn of_cluster(expect: &Expect, report: &Report) -> Vec<Expectation> {
         let measured = measured.map_or("never".to_owned(), |seconds| format!("{seconds:.1} s"));
         all.push(expectation(name, format!("at most {most}"), measured, passed));
     }
+    if let Some(least) = expect.new_pod_share_min {
+        let measured = report.newcomers_fair_share.map_or("no new pod".to_owned(), |share| format!("{share:.3}"));
+        let passed = report.newcomers_fair_share.is_some_and(|share| share >= least);
+        all.push(expectation("new pods' fair share", format!("at least {least}"), measured, passed));
+    }
     if let Some(most) = expect.flaps_max {
         let passed = report.flaps <= most;
         all.push(expectation("flaps", format!("at most {most}"), report.flaps.to_string(), passed));
