@@ -9,3 +9,13 @@ app.kubernetes.io/part-of: swell
 {{- define "swell.selector" -}}
 app.kubernetes.io/name: swell-service
 {{- end }}
+
+{{/* What selects the adapter's pod. */}}
+{{- define "swell.adapter" -}}
+app.kubernetes.io/name: swell-adapter
+{{- end }}
+
+{{/* Changed rules are a new name, and so a rollout. */}}
+{{- define "swell.rules" -}}
+swell-adapter-{{ .Files.Get "files/rules.yaml" | sha256sum | trunc 10 }}
+{{- end }}

@@ -66,6 +66,28 @@ fn the_chart_gives_the_objects_of_the_overlays() {
     }
 }
 
+/// The rules' ConfigMap is named after its content, by each tool with a hash of its own.
+fn without_hash(objects: Vec<Value>) -> Vec<Value> {
+    let rules = objects.iter().find(|object| object["kind"] == "ConfigMap").expect("the rules");
+    let name = rules["metadata"]["name"].as_str().expect("a name").to_owned();
+    let text = serde_json::to_string(&objects).expect("JSON").replace(&name, "the-rules");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+#[test]
+fn the_chart_with_custom_metrics_gives_the_objects_of_their_overlay() {
+    for is_fast in [false, true] {
+        let with = ["--skip-tests", "--set", "customMetrics.enabled=true"];
+        let Some(charted) = rendered("dev", is_fast, &with) else { return };
+        let charted = by_name(without_hash(charted));
+        let overlaid = by_name(without_hash(environment("dev-multi-metric", is_fast)));
+        assert_eq!(charted.keys().collect::<Vec<_>>(), overlaid.keys().collect::<Vec<_>>(), "fast: {is_fast}");
+        for (object, overlaid) in overlaid {
+            assert_eq!(charted[&object], overlaid, "fast: {is_fast}: {object}");
+        }
+    }
+}
+
 #[test]
 fn every_pod_of_the_chart_passes_the_restricted_standard_its_test_included() {
     for name in ENVIRONMENTS {
