@@ -152,6 +152,16 @@ pub(crate) struct LoadArgs {
     /// Send the load there instead of to the lab's service
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
+    /// Send the load from pods in the cluster instead of from this machine
+    #[arg(long, help_heading = "In the cluster")]
+    pub in_cluster: bool,
+    /// So many generators share the load, started in step
+    #[arg(long, value_name = "N", requires = "in_cluster", help_heading = "In the cluster",
+        value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub generators: Option<u32>,
+    /// The generator's image, where the cluster pulls its images
+    #[arg(long, value_name = "REF", requires = "in_cluster", help_heading = "In the cluster")]
+    pub generator_image: Option<String>,
     /// Another seed of the schedule than the scenario's
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,

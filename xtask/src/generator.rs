@@ -1,4 +1,4 @@
-//! The load generator as a child process: its stream read line by line, its complaints kept, its end forwarded.
+//! Who sends the load: pods of the cluster (see `fleet.rs`), or the load generator as a child process: its stream read line by line, its complaints kept, its end forwarded.
 //!
 //! It gets a process group of its own, so that a Ctrl-C at the terminal reaches it once, from here, and its full report
 //! still comes.
@@ -12,7 +12,56 @@ use anyhow::{Context, Result};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
+use crate::fleet::Fleet;
 use crate::problem;
+
+/// Who sends the load.
+pub(crate) enum Sender {
+    /// A child process of ours.
+    Child(Generator),
+    /// Pods of the cluster.
+    Pods(Box<Fleet>),
+}
+
+impl Sender {
+    pub(crate) async fn next_line(&mut self) -> Result<Option<String>> {
+        match self {
+            Sender::Child(generator) => generator.next_line().await,
+            Sender::Pods(fleet) => fleet.next_line().await,
+        }
+    }
+
+    pub(crate) async fn interrupt(&mut self) {
+        match self {
+            Sender::Child(generator) => generator.interrupt(),
+            Sender::Pods(fleet) => fleet.interrupt().await,
+        }
+    }
+
+    /// The exit code of a child; pods have told all in their stream.
+    pub(crate) async fn wait(&mut self) -> Result<Option<i32>> {
+        match self {
+            Sender::Child(generator) => generator.wait().await,
+            Sender::Pods(_) => Ok(None),
+        }
+    }
+
+    pub(crate) fn complaints(&self) -> String {
+        match self {
+            Sender::Child(generator) => generator.complaints(),
+            Sender::Pods(fleet) => fleet.complaints(),
+        }
+    }
+
+    /// Leaves nothing behind, however the run ended.
+    pub(crate) async fn remove(&mut self) {
+        match self {
+            // Killed when it is dropped.
+            Sender::Child(_) => {}
+            Sender::Pods(fleet) => fleet.remove().await,
+        }
+    }
+}
 
 const COMPLAINTS_MAX: usize = 20;
 

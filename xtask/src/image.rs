@@ -22,7 +22,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-pub(crate) use self::build::{PACKAGES, build_static, static_libc_missing};
+pub(crate) use self::build::{PACKAGES, build_static, name_of, static_libc_missing};
 
 /// Neither root nor a user of the machine; Kubernetes' `runAsNonRoot` can only check a number.
 const USER: u32 = 65532;

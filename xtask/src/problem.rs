@@ -221,8 +221,15 @@ pub(crate) fn archive_unusable(path: &Path) -> Problem {
     Problem::usage(format!("{} is not an image archive", path.display()), "docker save IMAGE -o image.tar")
 }
 
-pub(crate) fn no_static_libc(install: &str) -> Problem {
-    Problem::new("this cluster's nodes need a static binary, and the libraries to link one are not installed", install)
+pub(crate) fn context_needs_generator_image() -> Problem {
+    Problem::usage(
+        "a cluster of a kubeconfig pulls its images, the load generator's too: name one that it can pull",
+        "cargo xtask load --in-cluster --generator-image REGISTRY/swell-loadgen:TAG",
+    )
+}
+
+pub(crate) fn no_static_libc(why: &str, install: &str) -> Problem {
+    Problem::new(format!("this cluster's nodes need a static binary, and it cannot be linked: {why}"), install)
 }
 
 pub(crate) fn minikube_start(id: &str, message: &str, advice: &str, remedy: &str) -> Problem {
@@ -340,6 +347,23 @@ pub(crate) fn loadgen_failed(code: Option<i32>, last_lines: &str) -> Problem {
     let code = code.map_or("a signal".to_owned(), |code| format!("exit code {code}"));
     let detail = if last_lines.trim().is_empty() { String::new() } else { format!(": {}", last_lines.trim()) };
     Problem::new(format!("loadgen could not run the load ({code}){detail}"), "cargo xtask doctor")
+}
+
+pub(crate) fn generators_silent(seconds: u64, last: &str) -> Problem {
+    let last = if last.is_empty() { String::new() } else { format!("; last seen: {last}") };
+    Problem::new(
+        format!("not all load generators in the cluster began within {seconds} s{last}"),
+        "cargo xtask load --in-cluster --generators 1   (fewer fit a full node)",
+    )
+}
+
+pub(crate) fn generator_failed(number: usize, why: &str, complaints: &str) -> Problem {
+    let detail = if complaints.trim().is_empty() { String::new() } else { format!(": {}", complaints.trim()) };
+    Problem::new(format!("load generator {number} in the cluster failed: {why}{detail}"), "cargo xtask doctor")
+}
+
+pub(crate) fn in_cluster_needs_session() -> Problem {
+    Problem::usage("--in-cluster runs generators in the cluster, and none is set up", "cargo xtask setup")
 }
 
 pub(crate) fn stream_broken(line: &str) -> Problem {

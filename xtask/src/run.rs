@@ -12,7 +12,7 @@ use loadgen::scenario::Expect;
 use loadgen::stream::{Record, exit};
 use tokio::time::Instant;
 
-use crate::generator::Generator;
+use crate::generator::Sender;
 use crate::live::Live;
 use crate::observation::{Entry, Observation};
 use crate::problem;
@@ -47,7 +47,7 @@ struct Recording<'t> {
 }
 
 impl Recorder<'_> {
-    pub(crate) async fn run(mut self, mut generator: Generator) -> Result<()> {
+    pub(crate) async fn run(mut self, generator: &mut Sender) -> Result<()> {
         let mut recording = Recording {
             intervals: self.dir.append_intervals()?,
             timeline: self.dir.append_timeline()?,
@@ -67,13 +67,16 @@ impl Recorder<'_> {
                 },
                 Some(seen) = self.observations.next() => recording.see(self.terminal, seen)?,
                 () = interrupted.next() => {
-                    generator.interrupt();
+                    generator.interrupt().await;
                     self.terminal.warn("interrupted: waiting for the generator's summary");
                     asked_to_end = true;
                 }
             }
         }
         let code = generator.wait().await?;
+        if !recording.summarised && asked_to_end {
+            return Err(problem::interrupted().into());
+        }
         if !recording.summarised {
             return Err(problem::loadgen_failed(code, &generator.complaints()).into());
         }

@@ -63,6 +63,8 @@ pub(crate) struct Facts {
     /// Label selector of the pods, in the form of a query.
     pub selector: String,
     pub target_port: u16,
+    /// The Service from inside the cluster, by its address, which needs no name server.
+    pub cluster_url: Option<String>,
     /// A node's address and the Service's NodePort, where it has one.
     pub node_port: Option<(String, i32)>,
     pub min_replicas: i32,
@@ -86,6 +88,7 @@ impl Facts {
         Ok(Facts {
             selector: selector(&deployment),
             target_port: target_port(&service, &deployment),
+            cluster_url: cluster_url(&service),
             node_port,
             min_replicas: spec.min_replicas.unwrap_or(1),
             max_replicas: spec.max_replicas,
@@ -127,6 +130,18 @@ fn request_milli(deployment: &Deployment) -> Option<i64> {
 fn selector(deployment: &Deployment) -> String {
     let labels = deployment.spec.as_ref().and_then(|spec| spec.selector.match_labels.clone()).unwrap_or_default();
     labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+}
+
+fn cluster_url(service: &Service) -> Option<String> {
+    let spec = service.spec.as_ref()?;
+    let port = spec.ports.as_ref()?.first()?.port;
+    let name = service.metadata.name.as_deref()?;
+    let namespace = service.metadata.namespace.as_deref().unwrap_or("default");
+    Some(match spec.cluster_ip.as_deref() {
+        None | Some("" | "None") => format!("http://{name}.{namespace}.svc:{port}"),
+        Some(v6) if v6.contains(':') => format!("http://[{v6}]:{port}"),
+        Some(address) => format!("http://{address}:{port}"),
+    })
 }
 
 fn node_port(service: &Service) -> Option<i32> {

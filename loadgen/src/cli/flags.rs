@@ -90,7 +90,7 @@ pub struct RunFlags {
     /// "ramp 10..500 60s, hold 2m, spike 1500 10s"
     #[arg(short, long, help_heading = "Load")]
     pub pattern: Option<String>,
-    /// Take the load from a scenario file (`-`: standard input); flags override it
+    /// Take the load from a scenario file (`-`: standard input; `{…}`: the scenario itself, as JSON); flags override it
     #[arg(short, long, help_heading = "Load")]
     pub scenario: Option<PathBuf>,
     /// Iterations of work that cost the service a millisecond, for `{iterations}` in a scenario

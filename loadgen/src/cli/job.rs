@@ -71,6 +71,11 @@ pub fn load(flags: &RunFlags) -> Result<Load, Failure> {
 }
 
 fn read_scenario(path: &Path) -> Result<Scenario, Failure> {
+    // A container has a command line, and not always a file.
+    if let Some(text) = path.to_str().filter(|text| text.starts_with('{')) {
+        let scenario = Scenario::parse(text, Path::new("."));
+        return scenario.map_err(|error| Failure::Usage(format!("scenario on the command line: {error}")));
+    }
     if path != Path::new("-") {
         return Scenario::read(path).map_err(Failure::Usage);
     }

@@ -40,10 +40,10 @@ fn tools() -> Vec<Finding> {
     }
     all.push(match image::static_libc_missing() {
         None => Finding::fine("static libc", "static binaries for real nodes can be linked"),
-        Some(reason) => Finding::note(
+        Some(missing) => Finding::note(
             "static libc",
-            format!("{reason}; only Minikube and other clusters need it"),
-            "sudo apt-get install libc6-dev   (the embedded cluster does without)",
+            format!("{}; only Minikube and other clusters need it", missing.why),
+            missing.install,
         ),
     });
     for (tool, arg) in [("minikube", "version"), ("kubectl", "version")] {

@@ -46,7 +46,7 @@ async fn show(lab: &Lab<'_>, args: &DemoArgs) -> Result<Report> {
     let load_args = LoadArgs { scenario: Some(args.scenario.clone()), ..LoadArgs::default() };
     let scenario = scenario::resolve(&lab.workspace, &load_args)?;
     let command = format!("cargo xtask demo --scenario {}", args.scenario);
-    let report = load::perform(lab, scenario, Some(&session), None, &command).await?;
+    let report = load::perform(lab, scenario, Some(&session), None, &load::From::Here, &command).await?;
     load::finish(lab, &report, None)?;
     Ok(report)
 }

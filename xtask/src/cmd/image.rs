@@ -10,7 +10,6 @@ use anyhow::Result;
 use crate::cli::ImageArgs;
 use crate::image::{self, PackedImage};
 use crate::lab::Lab;
-use crate::problem;
 
 pub(crate) fn run(lab: &Lab<'_>, args: &ImageArgs) -> Result<u8> {
     let target_dir = lab.workspace.target_dir();
@@ -21,11 +20,8 @@ pub(crate) fn run(lab: &Lab<'_>, args: &ImageArgs) -> Result<u8> {
         lab.workspace.build_binaries(lab.terminal, &packages)?;
         packages.iter().map(|package| lab.workspace.binary(package)).collect()
     } else {
-        if let Some(reason) = image::static_libc_missing() {
-            return Err(problem::no_static_libc(&reason).into());
-        }
         step.update("static binaries, profile release");
-        image::build_static(&lab.workspace.root, &target_dir, &packages, true)?
+        image::build_static(&lab.workspace.root, &target_dir, &packages)?
     };
     step.done(if args.dynamic { "dynamic, with their libraries" } else { "static" });
     for ((_, name), binary) in image::PACKAGES.iter().zip(&binaries) {

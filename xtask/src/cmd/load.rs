@@ -10,11 +10,13 @@ use loadgen::scenario::Scenario;
 use crate::calibrate;
 use crate::cli::LoadArgs;
 use crate::cluster::{self, Cluster, Reach};
+use crate::fleet::{self, Fleet, Order};
 use crate::forward::Forward;
-use crate::generator::Generator;
+use crate::generator::{Generator, Sender};
 use crate::http;
 use crate::lab::Lab;
 use crate::observer;
+use crate::own_image;
 use crate::problem;
 use crate::report::{self, Report};
 use crate::run::{self, Recorder};
@@ -29,7 +31,11 @@ pub(crate) async fn run(lab: &Lab<'_>, args: &LoadArgs) -> Result<u8> {
     let scenario = scenario::resolve(&lab.workspace, args)?;
     let session = Session::load(&lab.workspace, &lab.profile)?;
     let session = if args.url.is_some() { session } else { Some(lab.session()?) };
-    let report = perform(lab, scenario, session.as_ref(), args.url.as_deref(), &command_line()).await?;
+    if args.in_cluster && session.is_none() {
+        return Err(problem::in_cluster_needs_session().into());
+    }
+    let from = From::of(args);
+    let report = perform(lab, scenario, session.as_ref(), args.url.as_deref(), &from, &command_line()).await?;
     finish(lab, &report, args.junit.as_deref())
 }
 
@@ -41,6 +47,10 @@ pub(crate) fn finish(lab: &Lab<'_>, report: &Report, junit: Option<&std::path::P
     lab.terminal.line(&format!("\n{}", report::text(report, lab.terminal.has_color())));
     let dir = RunDir::find(&lab.workspace, Some(&report.run))?;
     lab.terminal.line(&format!("  report    {}", shown(&dir.html())));
+    if report.verdict == report::Verdict::Invalid {
+        lab.terminal.line("  The generator was the limit, not the service. A quieter machine helps, a lower rate, or more generators:");
+        lab.terminal.line(&format!("    {}", lab.command("load --in-cluster --generators 3")));
+    }
     Ok(report.verdict.exit_code())
 }
 
@@ -50,6 +60,7 @@ pub(crate) async fn perform(
     mut scenario: Scenario,
     session: Option<&Session>,
     url: Option<&str>,
+    from: &From,
     command: &str,
 ) -> Result<Report> {
     let target = Target::find(lab, session, url).await?;
@@ -66,6 +77,15 @@ pub(crate) async fn perform(
         iterations_per_ms = Some(speed);
         step.done(&format!("{speed:.0} iterations a millisecond of CPU"));
     }
+    let image = match (from, &target.cluster, session) {
+        (From::Cluster { image, .. }, Some(_), Some(session)) => Some(generator_image(lab, session, image.as_deref())?),
+        _ => None,
+    };
+    // From inside, the Service's own address: every connection is balanced by the cluster.
+    let base = match &target.cluster {
+        Some(seen) if image.is_some() && url.is_none() => seen.facts.cluster_url.clone().unwrap_or(base),
+        _ => base,
+    };
     say_what_comes(lab, &scenario, session, &base);
     let dir = RunDir::create(&lab.workspace, &scenario.name, jiff::Timestamp::now())?;
     let load_file = dir.write_load(&scenario)?;
@@ -78,7 +98,22 @@ pub(crate) async fn perform(
         iterations_per_ms,
         command: command.to_owned(),
     })?;
-    let generator = Generator::spawn(&lab.workspace.binary("loadgen"), &load_file, &base)?;
+    let mut sender = match (from, &target.cluster, &image) {
+        (From::Cluster { generators, .. }, Some(seen), Some(image)) => {
+            let order = Order {
+                // Of the run's name, its time: what a scenario is called need not be a name for Kubernetes.
+                name: format!("load-{}-{}", &dir.id()[..15], std::process::id()),
+                namespace: &seen.workload.namespace,
+                image,
+                generators: *generators,
+                url: &base,
+                scenario: &scenario,
+            };
+            lab.terminal.say(&format!("{generators} generators of Job {} start in step", order.name));
+            Sender::Pods(Box::new(Fleet::start(&seen.client, &order).await?))
+        }
+        _ => Sender::Child(Generator::spawn(&lab.workspace.binary("loadgen"), &load_file, &base)?),
+    };
     let settle = match (&target.cluster, session) {
         (Some(seen), Some(session)) => run::settle(&scenario.expect, seen.facts.min_replicas, session.pace),
         _ => None,
@@ -87,8 +122,42 @@ pub(crate) async fn perform(
         Some(seen) => observer::observe(&seen.client, &seen.workload, &seen.facts.selector).boxed_local(),
         None => futures::stream::pending().boxed_local(),
     };
-    Recorder { terminal: lab.terminal, dir: dir.clone(), observations, settle }.run(generator).await?;
+    let recorder = Recorder { terminal: lab.terminal, dir: dir.clone(), observations, settle };
+    let recorded = recorder.run(&mut sender).await;
+    sender.remove().await;
+    recorded?;
     write_report(&dir)
+}
+
+/// Where the generators run.
+pub(crate) enum From {
+    Here,
+    Cluster { generators: u32, image: Option<String> },
+}
+
+impl From {
+    fn of(args: &LoadArgs) -> From {
+        if args.in_cluster {
+            From::Cluster { generators: args.generators.unwrap_or(1), image: args.generator_image.clone() }
+        } else {
+            From::Here
+        }
+    }
+}
+
+/// The generator's image in the cluster. The session learns of the kind that teardown would have to look for.
+fn generator_image(lab: &Lab<'_>, session: &Session, given: Option<&str>) -> Result<String> {
+    let mut session = session.clone();
+    session.kinds.insert(fleet::KIND.to_owned());
+    session.save(&lab.workspace)?;
+    if let Some(reference) = given {
+        return Ok(reference.to_owned());
+    }
+    let step = lab.terminal.step("image");
+    let cluster = Cluster::of_session(&lab.workspace, &session)?;
+    let (reference, loaded) = own_image::ensure(lab, &cluster, &step, "loadgen")?;
+    step.ended(loaded, &reference);
+    Ok(reference)
 }
 
 /// The report of a run directory, written into it.

@@ -17,16 +17,17 @@ use crate::cluster::{self, Choice, Cluster};
 use crate::cmd::load;
 use crate::companion::{self, Companion};
 use crate::http;
-use crate::image;
 use crate::kustomize;
 use crate::lab::Lab;
+use crate::own_image;
 use crate::problem;
 use crate::session::{Pace, ProviderKind, Session};
-use crate::terminal::Step;
 use crate::wait;
 use crate::workload::{Facts, MANAGED_BY, MANAGER, Workload};
 
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
+/// The package whose image the manifests of `k8s/` run.
+const SERVICE: &str = "service";
 const DEFAULT_ENVIRONMENT: &str = "dev";
 /// The component that shortens the windows.
 const FAST: &str = "k8s/components/fast";
@@ -177,9 +178,13 @@ fn load_image(lab: &Lab<'_>, cluster: &Cluster, session: &mut Session, rendered:
             return Ok(None);
         }
         (None, None) if !cluster.takes_archives() => return Err(problem::context_needs_image().into()),
-        (None, None) => pack(lab, cluster, &step, image::PACKAGES[0])?,
+        (None, None) => own_image::pack(lab, cluster, &step, SERVICE)?,
     };
-    let loaded = ensure_loaded(cluster, &step, &archive, &reference)?;
+    let loaded = cluster.has_image(&reference)?;
+    if !loaded {
+        step.update(&format!("loading {reference}"));
+        cluster.load_image(&archive, &reference)?;
+    }
     for name in rendered.substituted(&reference) {
         session.images.insert(name.clone(), reference.clone());
     }
@@ -192,16 +197,6 @@ fn load_image(lab: &Lab<'_>, cluster: &Cluster, session: &mut Session, rendered:
     Ok(Some(reference))
 }
 
-/// Whether it was there already.
-fn ensure_loaded(cluster: &Cluster, step: &Step<'_>, archive: &Path, reference: &str) -> Result<bool> {
-    let loaded = cluster.has_image(reference)?;
-    if !loaded {
-        step.update(&format!("loading {reference}"));
-        cluster.load_image(archive, reference)?;
-    }
-    Ok(loaded)
-}
-
 /// Images of this clone that the manifests name beside the workload's: as written, and what runs.
 fn load_companions(
     lab: &Lab<'_>,
@@ -210,7 +205,7 @@ fn load_companions(
     rendered: &Rendering,
 ) -> Result<Vec<(String, String)>> {
     let mut loaded = Vec::new();
-    for Companion { package, name, image, .. } in &rendered.companions {
+    for Companion { package, image, .. } in &rendered.companions {
         if !cluster.takes_archives() {
             return Err(problem::companion_not_loadable(image).into());
         }
@@ -218,30 +213,13 @@ fn load_companions(
         if !cluster.needs_static_image() {
             lab.workspace.build_binaries(lab.terminal, &[package])?;
         }
-        let (archive, reference) = pack(lab, cluster, &step, (package, name))?;
-        let was_there = ensure_loaded(cluster, &step, &archive, &reference)?;
-        step.ended(!was_there, &reference);
+        let (reference, acted) = own_image::ensure(lab, cluster, &step, package)?;
+        step.ended(acted, &reference);
         session.images.insert(image.clone(), reference.clone());
         session.save(&lab.workspace)?;
         loaded.push((image.clone(), reference));
     }
     Ok(loaded)
-}
-
-/// An image of this clone. The embedded cluster takes the binary as it was built; any other node wants a static one.
-fn pack(lab: &Lab<'_>, cluster: &Cluster, step: &Step<'_>, (package, name): (&str, &str)) -> Result<(PathBuf, String)> {
-    let binary = if cluster.needs_static_image() {
-        if let Some(package) = image::static_libc_missing() {
-            return Err(problem::no_static_libc(&package).into());
-        }
-        step.update("building a static binary");
-        let built = image::build_static(&lab.workspace.root, &lab.workspace.target_dir(), &[package], true)?;
-        built.into_iter().next().ok_or_else(|| problem::build_failed(package))?
-    } else {
-        lab.workspace.binary(package)
-    };
-    let packed = image::pack(name, &binary, &lab.workspace.target_dir().join("images"))?;
-    Ok((packed.archive, packed.reference))
 }
 
 async fn deploy(

@@ -8,42 +8,56 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use xshell::{Shell, cmd};
 
+use crate::problem;
 use crate::workspace::set_by_cargo;
 
 /// Packages whose binaries become images, with the images' names.
 pub(crate) const PACKAGES: [(&str, &str); 3] =
     [("service", "swell-service"), ("loadgen", "swell-loadgen"), ("adapter", "swell-adapter")];
 
-/// Builds packages statically in `root`; the binaries' paths, in the order of `packages`.
-pub(crate) fn build_static(root: &Path, target_dir: &Path, packages: &[&str], quiet: bool) -> Result<Vec<PathBuf>> {
-    let target = static_target()?;
+/// The name of a package's image.
+pub(crate) fn name_of(package: &str) -> &str {
+    PACKAGES.iter().find(|(known, _)| *known == package).map_or(package, |(_, name)| name)
+}
+
+/// Builds these packages statically in `root`; the binaries' paths, in the same order.
+pub(crate) fn build_static(root: &Path, target_dir: &Path, packages: &[&str]) -> Result<Vec<PathBuf>> {
+    let target = static_target().map_err(|missing| problem::no_static_libc(&missing.why, &missing.install))?;
     let shell = Shell::new()?;
     shell.change_dir(root);
     shell.set_var("CARGO_ENCODED_RUSTFLAGS", rust_flags(root));
-    let selected = packages.iter().flat_map(|package| ["-p", package]);
-    let quiet: &[&str] = if quiet { &["--quiet"] } else { &[] };
+    let selected: Vec<&str> = packages.iter().flat_map(|package| ["-p", *package]).collect();
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let build = cmd!(
         shell,
-        "{cargo} build {quiet...} --release --locked --target {target} --target-dir {target_dir} {selected...}"
+        "{cargo} build --quiet --release --locked --target {target} --target-dir {target_dir} {selected...}"
     );
     let build = set_by_cargo().iter().fold(build, |build, name| build.env_remove(name));
     build.quiet().run()?;
     Ok(packages.iter().map(|package| target_dir.join(&target).join("release").join(package)).collect())
 }
 
-/// Why no static binary can be linked here, with the package that mends it; nothing when all is well.
-pub(crate) fn static_libc_missing() -> Option<String> {
-    static_target().err().map(|error| format!("{error:#}"))
+/// Why no static binary can be linked here, and the command that mends it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct StaticLibcMissing {
+    pub(crate) why: String,
+    pub(crate) install: String,
 }
 
-fn static_target() -> Result<String> {
+/// Nothing when all is well.
+pub(crate) fn static_libc_missing() -> Option<StaticLibcMissing> {
+    static_target().err()
+}
+
+fn static_target() -> Result<String, StaticLibcMissing> {
     let architecture = std::env::consts::ARCH;
+    let missing = |why: &str, install: &str| StaticLibcMissing { why: why.to_owned(), install: install.to_owned() };
     if std::env::consts::OS != "linux" {
-        bail!("static binaries for Linux nodes are built on Linux; this is {}", std::env::consts::OS);
+        let why = "static binaries for Linux nodes are built on Linux";
+        return Err(missing(why, "docker build -t localhost/swell-service:dev .   (or run this on Linux)"));
     }
     let musl = format!("{architecture}-unknown-linux-musl");
     // ring compiles C, so the target alone is not enough.
@@ -51,12 +65,30 @@ fn static_target() -> Result<String> {
         return Ok(musl);
     }
     let gnu = format!("{architecture}-unknown-linux-gnu");
+    let os_release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let install = install_command(&os_release);
     // A compiler that does not know the file answers its bare name.
-    let found = Command::new("cc").arg("-print-file-name=libc.a").output().context("there is no C compiler `cc`")?;
-    if found.stdout.starts_with(b"/") && has_target(&gnu) {
-        return Ok(gnu);
+    let found = Command::new("cc").arg("-print-file-name=libc.a").output();
+    match found {
+        Err(_) => Err(missing("there is no C compiler `cc`", install)),
+        Ok(found) if found.stdout.starts_with(b"/") && has_target(&gnu) => Ok(gnu),
+        Ok(_) => Err(missing("there is no static C library (libc.a)", install)),
     }
-    bail!("there is no static C library: install libc6-dev (Debian, Ubuntu) or glibc-static (Fedora, RHEL)")
+}
+
+/// Each distribution calls the package with libc.a otherwise.
+fn install_command(os_release: &str) -> &'static str {
+    let value = |key: &str| os_release.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
+    let ids = format!("{} {}", value("ID="), value("ID_LIKE=")).replace('"', "");
+    let commands = [
+        (&["debian", "ubuntu"][..], "sudo apt-get install gcc libc6-dev"),
+        (&["fedora", "rhel", "centos"], "sudo dnf install gcc glibc-static"),
+        (&["suse", "opensuse"], "sudo zypper install gcc glibc-devel-static"),
+        (&["arch"], "sudo pacman -S gcc glibc"),
+        (&["alpine"], "sudo apk add gcc musl-dev"),
+    ];
+    let known = commands.iter().find(|(names, _)| ids.split_whitespace().any(|id| names.contains(&id)));
+    known.map_or("rustup target add x86_64-unknown-linux-musl   (and install musl-gcc)", |(_, command)| command)
 }
 
 fn has_target(target: &str) -> bool {
@@ -75,4 +107,25 @@ fn rust_flags(root: &Path) -> String {
     ];
     // Cargo's own separator, which no path contains.
     flags.join("\x1f")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_package_with_the_static_library_is_named_as_the_distribution_names_it() {
+        let cases = [
+            ("ID=debian\n", "libc6-dev"),
+            ("ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n", "libc6-dev"),
+            ("ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n", "glibc-static"),
+            ("ID=\"opensuse-leap\"\nID_LIKE=\"suse opensuse\"\n", "glibc-devel-static"),
+            ("ID=arch\n", "pacman"),
+            ("", "musl"),
+        ];
+        for (os_release, word) in cases {
+            let command = install_command(os_release);
+            assert!(command.contains(word), "{os_release}: {command}");
+        }
+    }
 }

@@ -8,6 +8,7 @@ use std::net::UdpSocket;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use super::build::StaticLibcMissing;
 use super::*;
 
 /// The output of a command that must succeed; nothing, and a line that says so, when the program is not installed.
@@ -166,7 +167,7 @@ fn containerd_runs_a_dynamic_binary_as_our_user_with_the_libraries_it_took_along
 
 #[test]
 fn a_static_binary_resolves_names_under_runc_without_any_library() {
-    if let Some(why) = static_libc_missing() {
+    if let Some(StaticLibcMissing { why, .. }) = static_libc_missing() {
         return eprintln!("{why}: the static resolver is not tried");
     }
     let directory = tempfile::tempdir().expect("a folder");
