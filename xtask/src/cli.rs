@@ -107,6 +107,9 @@ pub(crate) struct SetupArgs {
     /// Your own image: a docker-archive to load, or a reference that the cluster can pull
     #[arg(long, value_name = "ARCHIVE-OR-REF")]
     pub image: Option<String>,
+    /// Push this project's image to that registry first (with skopeo, crane or docker), for clusters that pull
+    #[arg(long, value_name = "REGISTRY/PATH", conflicts_with = "image")]
+    pub push: Option<String>,
     /// Go on though the context does not look local
     #[arg(long)]
     pub yes: bool,
@@ -128,6 +131,9 @@ pub(crate) struct ImageArgs {
     /// Pack the binaries as they are built for this machine, with the libraries that they load
     #[arg(long)]
     pub dynamic: bool,
+    /// Also push the images to that registry, with skopeo, crane or docker
+    #[arg(long, value_name = "REGISTRY/PATH")]
+    pub push: Option<String>,
     /// Where the archives go instead of target/images
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,

@@ -24,6 +24,7 @@ mod opinion;
 mod own_image;
 mod pods;
 mod problem;
+mod registry;
 mod report;
 mod run;
 mod run_dir;

@@ -10,6 +10,7 @@ use crate::cluster::Cluster;
 use crate::image;
 use crate::lab::Lab;
 use crate::problem;
+use crate::registry;
 use crate::terminal::Step;
 
 /// Packs the image of a package: its archive, and the reference that the archive carries.
@@ -25,12 +26,21 @@ pub(crate) fn pack(lab: &Lab<'_>, cluster: &Cluster, step: &Step<'_>, package: &
     Ok((packed.archive, packed.reference))
 }
 
-/// The reference of a package's image in the cluster, and whether it had to be loaded.
-pub(crate) fn ensure(lab: &Lab<'_>, cluster: &Cluster, step: &Step<'_>, package: &str) -> Result<(String, bool)> {
-    if !cluster.takes_archives() {
-        return Err(problem::context_needs_generator_image().into());
-    }
+/// The reference of a package's image as the cluster gets it, and whether something had to be done for that.
+pub(crate) fn ensure(
+    lab: &Lab<'_>,
+    cluster: &Cluster,
+    step: &Step<'_>,
+    package: &str,
+    registry: Option<&str>,
+) -> Result<(String, bool)> {
     let (archive, reference) = pack(lab, cluster, step, package)?;
+    if let Some(registry) = registry {
+        let pushed = registry::reference_in(registry, &reference);
+        step.update(&format!("pushing {pushed}"));
+        registry::push(&archive, &reference, &pushed)?;
+        return Ok((pushed, true));
+    }
     let there = cluster.has_image(&reference)?;
     if !there {
         step.update(&format!("loading {reference}"));

@@ -198,8 +198,8 @@ pub(crate) fn permissions_missing(missing: &[String], namespace: &str) -> Proble
 
 pub(crate) fn context_needs_image() -> Problem {
     Problem::usage(
-        "a cluster of a kubeconfig pulls its images: name one that it can pull",
-        "cargo xtask setup --cluster context --image REGISTRY/swell-service:TAG",
+        "a cluster of a kubeconfig pulls its images: say to which registry this project's may be pushed",
+        "cargo xtask setup --cluster context --push REGISTRY/PATH   (or --image REF, where it is already)",
     )
 }
 
@@ -215,6 +215,19 @@ pub(crate) fn companion_not_loadable(image: &str) -> Problem {
 pub(crate) fn image_not_loaded(tag: &str, cluster: &str, detail: &str, remedy: &str) -> Problem {
     let detail = if detail.is_empty() { String::new() } else { format!(" ({detail})") };
     Problem::new(format!("{cluster} says that it loaded the image, but does not list {tag}{detail}"), remedy)
+}
+
+pub(crate) fn no_push_tool(reference: &str, command: &str) -> Problem {
+    Problem::new(
+        format!("none of skopeo, crane and docker is installed to push {reference}"),
+        format!("{command}   (where skopeo is; then go on with --image {reference})"),
+    )
+}
+
+pub(crate) fn push_failed(reference: &str, said: &str, command: &str) -> Problem {
+    let last: Vec<&str> = said.trim().lines().rev().take(3).collect();
+    let last = last.into_iter().rev().collect::<Vec<_>>().join("\n");
+    Problem::new(format!("pushing {reference} failed: {last}"), command)
 }
 
 pub(crate) fn archive_unusable(path: &Path) -> Problem {

@@ -36,6 +36,9 @@ pub(crate) struct Session {
     /// The image that `--image` named: an archive's absolute path, or a reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// The registry that `--push` named, with its path: the generator's image goes there too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<String>,
     /// Kinds that were applied, as `apps/v1 Deployment`: where teardown looks for what carries the lab's label.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub kinds: BTreeSet<String>,
@@ -107,6 +110,7 @@ impl Session {
             images: BTreeMap::new(),
             manifests: None,
             image: None,
+            registry: None,
             kinds: BTreeSet::new(),
             workload: None,
             complete: false,

@@ -134,6 +134,7 @@ fn by_hand_with_a_daemon_killed_in_the_middle_of_a_load() {
     // A generator that was late on a busy machine (3) says nothing against the service.
     assert!(matches!(after.status.code(), Some(0 | 3)), "{}", told(&after));
     assert!(told(&after).contains("lost 0"), "{}", told(&after));
+    three_generators_in_the_cluster_are_one_load(&lab);
     lab.succeed(&["teardown"]);
     assert_eq!(lab.processes(), Vec::<String>::new());
     lab.succeed(&["teardown"]);
@@ -182,6 +183,28 @@ fn somebody_elses_service_is_set_up_and_tested_as_the_example_shows() {
     let status: Value = serde_json::from_str(&lab.succeed(&["status", "-o", "json"])).unwrap();
     assert_eq!(status["session"]["manifests"], Value::Null);
     lab.succeed(&["teardown"]);
+}
+
+fn three_generators_in_the_cluster_are_one_load(lab: &Lab) {
+    let scratch = tempfile::tempdir().unwrap();
+    let file = scratch.path().join("even.yaml");
+    let even =
+        "name: even\ndescription: One request every 83 ms.\nload: {pattern: constant 12 3s, requests: [{path: /}]}\n";
+    std::fs::write(&file, even).unwrap();
+    let load = lab.run(&["load", file.to_str().unwrap(), "--in-cluster", "--generators", "3"]);
+    let said = told(&load);
+    assert!(matches!(load.status.code(), Some(0 | 3)), "{said}");
+    let page = said.lines().find_map(|line| line.trim().strip_prefix("report ")).expect(&said).trim();
+    let report = root().join(page).with_file_name("report.json");
+    let report: Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
+    let count = |which: &str| report["requests"][which].as_u64().unwrap();
+    assert_eq!((count("planned"), count("lost")), (36, 0), "the parts are together the plan of one generator");
+    assert_eq!(count("planned"), count("sent") + count("shed") + count("unsent"));
+    assert_eq!(report["generator"]["shards"], 3);
+    let kubeconfig = lab.cluster_dir().join("kubeconfig");
+    if let Ok(jobs) = Command::new("kubectl").arg("--kubeconfig").arg(kubeconfig).args(["get", "jobs", "-A"]).output() {
+        assert!(jobs.stdout.is_empty(), "a Job stayed: {}", told(&jobs));
+    }
 }
 
 /// A load that has begun: the first figures are printed.

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
+use futures::StreamExt;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::Api;
 use kube::api::PostParams;
@@ -88,38 +89,48 @@ fn user_kubeconfig() -> PathBuf {
     }
 }
 
-/// What the lab does in its namespace, as (group, resource, verb).
-const NEEDED: [(&str, &str, &str); 12] = [
-    ("", "pods", "list"),
-    ("", "pods", "watch"),
-    ("", "pods/log", "get"),
-    ("", "pods/portforward", "create"),
-    ("", "events", "list"),
-    ("", "services", "patch"),
-    ("apps", "deployments", "patch"),
-    ("apps", "deployments", "watch"),
-    ("autoscaling", "horizontalpodautoscalers", "patch"),
-    ("autoscaling", "horizontalpodautoscalers", "watch"),
-    ("policy", "poddisruptionbudgets", "patch"),
-    ("metrics.k8s.io", "pods", "list"),
+/// What the lab does in its namespace, as (group, resource, verbs).
+const NEEDED: [(&str, &str, &[&str]); 8] = [
+    ("", "pods", &["get", "list", "watch"]),
+    ("", "pods/log", &["get"]),
+    ("", "pods/portforward", &["create"]),
+    ("", "events", &["list", "watch"]),
+    ("", "services", &["get", "list", "create", "patch", "delete"]),
+    ("apps", "deployments", &["get", "list", "watch", "create", "patch", "delete"]),
+    ("autoscaling", "horizontalpodautoscalers", &["get", "list", "watch", "create", "patch", "delete"]),
+    ("metrics.k8s.io", "pods", &["list"]),
 ];
 
 /// Asks before the first change, and names everything that is missing at once.
 pub(super) async fn check_permissions(client: &kube::Client, namespace: &str) -> Result<()> {
     let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());
-    let mut missing = Vec::new();
-    for (group, resource, verb) in NEEDED {
-        let review = review(group, resource, verb, namespace);
-        let answer = match reviews.create(&PostParams::default(), &review).await {
+    let params = PostParams::default();
+    let questions =
+        NEEDED.iter().flat_map(|(group, resource, verbs)| verbs.iter().map(move |verb| (group, resource, verb)));
+    let asked = questions.map(|(group, resource, verb)| {
+        let (reviews, params) = (&reviews, &params);
+        async move { (group, resource, verb, reviews.create(params, &review(group, resource, verb, namespace)).await) }
+    });
+    // Ten at a time: a cluster far away is asked thirty questions.
+    let answers: Vec<_> = futures::stream::iter(asked).buffered(10).collect().await;
+    let mut missing: Vec<(String, Vec<&str>)> = Vec::new();
+    for (group, resource, verb, answer) in answers {
+        let answer = match answer {
             Ok(answer) => answer,
             // A cluster without authorization has nobody to ask, and nothing to refuse.
             Err(kube::Error::Api(status)) if status.code == 404 || status.code == 405 => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        if !answer.status.is_some_and(|status| status.allowed) {
-            missing.push(format!("{verb} {resource}{}{group}", if group.is_empty() { "" } else { "." }));
+        if answer.status.is_some_and(|status| status.allowed) {
+            continue;
+        }
+        let what = if group.is_empty() { (*resource).to_owned() } else { format!("{resource}.{group}") };
+        match missing.last_mut().filter(|(last, _)| *last == what) {
+            Some((_, verbs)) => verbs.push(verb),
+            None => missing.push((what, vec![verb])),
         }
     }
+    let missing: Vec<String> = missing.iter().map(|(what, verbs)| format!("{} {what}", verbs.join(", "))).collect();
     if missing.is_empty() { Ok(()) } else { Err(problem::permissions_missing(&missing, namespace).into()) }
 }
 

@@ -10,6 +10,7 @@ use anyhow::Result;
 use crate::cli::ImageArgs;
 use crate::image::{self, PackedImage};
 use crate::lab::Lab;
+use crate::registry;
 
 pub(crate) fn run(lab: &Lab<'_>, args: &ImageArgs) -> Result<u8> {
     let target_dir = lab.workspace.target_dir();
@@ -27,6 +28,13 @@ pub(crate) fn run(lab: &Lab<'_>, args: &ImageArgs) -> Result<u8> {
     for ((_, name), binary) in image::PACKAGES.iter().zip(&binaries) {
         let packed = image::pack(name, binary, &directory)?;
         lab.terminal.line(&line(&packed));
+        if let Some(registry) = &args.push {
+            let step = lab.terminal.step("push");
+            let reference = registry::reference_in(registry, &packed.reference);
+            step.update(&reference);
+            let tool = registry::push(&packed.archive, &packed.reference, &reference)?;
+            step.done(&format!("{reference} with {tool}"));
+        }
     }
     Ok(0)
 }

@@ -153,9 +153,12 @@ fn generator_image(lab: &Lab<'_>, session: &Session, given: Option<&str>) -> Res
     if let Some(reference) = given {
         return Ok(reference.to_owned());
     }
-    let step = lab.terminal.step("image");
     let cluster = Cluster::of_session(&lab.workspace, &session)?;
-    let (reference, loaded) = own_image::ensure(lab, &cluster, &step, "loadgen")?;
+    if !cluster.takes_archives() && session.registry.is_none() {
+        return Err(problem::context_needs_generator_image().into());
+    }
+    let step = lab.terminal.step("image");
+    let (reference, loaded) = own_image::ensure(lab, &cluster, &step, "loadgen", session.registry.as_deref())?;
     step.ended(loaded, &reference);
     Ok(reference)
 }
@@ -174,7 +177,9 @@ fn say_what_comes(lab: &Lab<'_>, scenario: &Scenario, session: Option<&Session>,
         loadgen::scenario::Pace::Real => crate::session::Pace::Real,
         loadgen::scenario::Pace::Fast => crate::session::Pace::Fast,
     };
-    let judged = scenario.expect != loadgen::scenario::Expect::default();
+    // That no request is lost holds at any pace.
+    let expect = loadgen::scenario::Expect { lost_max: None, ..scenario.expect.clone() };
+    let judged = expect != loadgen::scenario::Expect::default();
     if let Some(session) = session.filter(|session| judged && session.pace != written_for) {
         lab.terminal.warn(&format!(
             "the scenario's expectations are for pace {}, this cluster runs at pace {}",

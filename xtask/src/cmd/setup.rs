@@ -61,6 +61,7 @@ pub(crate) async fn perform(lab: &Lab<'_>, args: &SetupArgs) -> Result<(Session,
     session.created.cluster |= before.is_none() && choice.kind == ProviderKind::Embedded;
     session.complete = false;
     session.image.clone_from(&wanted.image);
+    session.registry.clone_from(&wanted.registry);
     session.save(&lab.workspace)?;
     start(lab, &cluster, &mut session, wanted)?;
     let client = cluster::connect_session(&session).await?;
@@ -86,6 +87,8 @@ struct Wanted {
     manifests: Option<PathBuf>,
     /// An archive's absolute path, or a reference.
     image: Option<String>,
+    /// Where the project's own image is pushed to, for a cluster that pulls.
+    registry: Option<String>,
 }
 
 impl Wanted {
@@ -112,6 +115,7 @@ impl Wanted {
             pace: args.pace.or_else(|| before.map(|session| session.pace)).unwrap_or_default(),
             manifests,
             image,
+            registry: args.push.clone().or_else(|| before.and_then(|session| session.registry.clone())),
         })
     }
 }
@@ -176,6 +180,13 @@ fn load_image(lab: &Lab<'_>, cluster: &Cluster, session: &mut Session, rendered:
         (None, None) if rendered.own.is_some() => {
             step.same("as the manifests name it");
             return Ok(None);
+        }
+        (None, None) if session.registry.is_some() => {
+            let registry = session.registry.clone();
+            let (pushed, _) = own_image::ensure(lab, cluster, &step, SERVICE, registry.as_deref())?;
+            session.images.extend(rendered.substituted(&pushed).into_iter().map(|name| (name.clone(), pushed.clone())));
+            step.done(&pushed);
+            return Ok(Some(pushed));
         }
         (None, None) if !cluster.takes_archives() => return Err(problem::context_needs_image().into()),
         (None, None) => own_image::pack(lab, cluster, &step, SERVICE)?,
