@@ -263,6 +263,9 @@ pub(crate) struct DoctorArgs {
 
 #[derive(Args)]
 pub(crate) struct ExplainArgs {
+    /// Why the pod count changed in a recorded run, for those to whom this is new; without a name: the latest run
+    #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["file", "follow"])]
+    pub run: Option<String>,
     /// One line a decision, as they are made
     #[arg(long, conflicts_with = "file")]
     pub follow: bool,

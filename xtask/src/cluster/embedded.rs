@@ -71,6 +71,10 @@ impl Embedded {
         Err(problem::image_not_loaded(tag, "nanokube", "", "cargo xtask teardown && cargo xtask setup").into())
     }
 
+    pub(crate) fn exists(&self) -> bool {
+        self.dir.exists()
+    }
+
     pub(crate) fn delete(&self) -> Result<()> {
         if !self.dir.exists() {
             return Ok(());

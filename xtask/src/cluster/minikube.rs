@@ -158,7 +158,15 @@ impl Minikube {
         })
     }
 
+    pub(crate) fn exists(&self) -> Result<bool> {
+        Ok(self.look()?.is_some())
+    }
+
+    /// A start that failed early made no profile.
     pub(crate) fn delete(&self) -> Result<()> {
+        if !self.exists()? {
+            return Ok(());
+        }
         self.read(&["delete"]).map(drop)
     }
 
@@ -367,17 +375,20 @@ impl StartEvent {
 /// The command that mends a failed start, by the layer that the exit code names.
 fn start_remedy(exit_code: i32, profile: &str) -> String {
     match exit_code {
-        23 | 10 | 14 => {
-            "cargo xtask setup --cluster minikube --memory 4g   (at least 1800 MiB, less than the machine has)"
-        }
+        23 => "cargo xtask setup --cluster minikube --memory 4g   (1800 MiB are the least)",
+        10 | 14 => "cargo xtask setup --cluster minikube --memory 1900m   (or give Docker or the machine more)",
         26 => "docker system prune   (the disk is full)",
         29 => "cargo xtask setup --cluster minikube --cpus 2   (or give the virtual machine more)",
         38 => "cargo xtask setup --cluster minikube --driver docker   (or enable virtualisation in the firmware)",
-        55 | 65 => "install Docker Engine, or: cargo xtask setup --cluster minikube --driver kvm2",
-        57 => "run it as an ordinary user: the docker driver refuses root",
+        55 | 65 => {
+            "cargo xtask setup --cluster embedded   (which needs none; or install one: https://docs.docker.com/engine/install/)"
+        }
+        56 => "cargo xtask setup --cluster minikube --driver docker",
+        57 => "cargo xtask setup --cluster embedded   (or run this as an ordinary user: the docker driver refuses root)",
         63 => "sudo systemctl start docker",
         69 => "sudo usermod -aG docker $USER   (then log in again)",
         81 => return format!("minikube delete -p {profile}   (or set up with the driver that it has)"),
+        80 => return format!("minikube logs -p {profile} --problems   (what cannot be saved: minikube delete -p {profile})"),
         _ => return format!("minikube logs -p {profile} --problems"),
     }
     .to_owned()

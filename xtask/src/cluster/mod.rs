@@ -141,6 +141,15 @@ impl Cluster {
         }
     }
 
+    /// Whether it is there, running or not, before anything of ours was done.
+    pub(crate) fn exists(&self) -> Result<bool> {
+        match self {
+            Cluster::Embedded(embedded) => Ok(embedded.exists()),
+            Cluster::Minikube(minikube) => minikube.exists(),
+            Cluster::Context(_) => Ok(true),
+        }
+    }
+
     /// Looks first, starts what is not running. Both paces are asked for here, since they are settings of the cluster.
     pub(crate) fn start(
         &self,

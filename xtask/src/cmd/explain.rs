@@ -1,5 +1,5 @@
-//! `explain`: why the autoscaler did, or did not, scale. Of the live workload, once or one line a decision; or with `-f`
-//! of a manifest, without a cluster.
+//! `explain`: why the autoscaler did, or did not, scale. Of the live workload, once or one line a decision; of a recorded
+//! run, told from the start; or with `-f` of a manifest, without a cluster.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -21,6 +21,8 @@ use crate::lab::Lab;
 use crate::observation::{self, Observation};
 use crate::opinion::{Opinion, Reading};
 use crate::problem;
+use crate::report::{self, Report};
+use crate::run_dir::RunDir;
 use crate::workload::{Facts, Workload};
 
 /// How often `--follow` reads: twice in the shortest period that the lab sets.
@@ -29,9 +31,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const CHANGES_SHOWN: usize = 8;
 
 pub(crate) async fn run(lab: &Lab<'_>, args: &ExplainArgs) -> Result<u8> {
-    match &args.file {
-        Some(file) => dry_run(lab, args, file),
-        None => live(lab, args).await,
+    match (&args.file, &args.run) {
+        (Some(file), _) => dry_run(lab, args, file),
+        (None, Some(run)) => {
+            let dir = RunDir::find(&lab.workspace, Some(run.as_str()).filter(|run| !run.is_empty()))?;
+            lab.terminal.line(report::story(&Report::of(&dir.read()?)?).trim_end());
+            Ok(0)
+        }
+        (None, None) => live(lab, args).await,
     }
 }
 

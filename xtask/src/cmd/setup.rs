@@ -41,7 +41,7 @@ pub(crate) async fn run(lab: &Lab<'_>, args: &SetupArgs) -> Result<u8> {
 }
 
 pub(crate) async fn perform(lab: &Lab<'_>, args: &SetupArgs) -> Result<(Session, String)> {
-    let before = Session::load(&lab.workspace, &lab.profile)?;
+    let before = former_session(lab, &args.cluster)?;
     let wanted = Wanted::of(args, before.as_ref())?;
     let environments = lab.workspace.environments();
     if wanted.manifests.is_none() && !environments.contains(&wanted.environment) {
@@ -54,11 +54,13 @@ pub(crate) async fn perform(lab: &Lab<'_>, args: &SetupArgs) -> Result<(Session,
     let rendered = Rendering::of(lab, &wanted)?;
     let workload = rendered.workload.clone();
 
-    build(lab, &choice)?;
+    // So is a cluster that cannot be had, before anything is built.
     let cluster = Cluster::for_setup(&lab.workspace, &lab.profile, &choice, args)?;
+    build(lab, &choice)?;
     let mut session =
         before.clone().unwrap_or_else(|| Session::new(&lab.profile, choice.kind, &wanted.environment, wanted.pace));
-    session.created.cluster |= before.is_none() && choice.kind == ProviderKind::Embedded;
+    // Before the start: one that fails half-way leaves a cluster that is ours to remove.
+    session.created.cluster |= !cluster.exists()?;
     session.complete = false;
     session.image.clone_from(&wanted.image);
     session.registry.clone_from(&wanted.registry);
@@ -77,6 +79,17 @@ pub(crate) async fn perform(lab: &Lab<'_>, args: &SetupArgs) -> Result<(Session,
     session.complete = true;
     session.save(&lab.workspace)?;
     Ok((session, url))
+}
+
+/// What the profile is set up as. A cluster that never came to be binds nobody who asks for another.
+fn former_session(lab: &Lab<'_>, asked: &str) -> Result<Option<Session>> {
+    let Some(before) = Session::load(&lab.workspace, &lab.profile)? else { return Ok(None) };
+    let never_started = before.context.is_empty() && before.namespace.is_empty();
+    let elsewhere = asked != "auto" && !asked.starts_with(before.provider.name());
+    // A tool that is gone cannot have left a cluster that this profile could use.
+    let is_there =
+        || Cluster::of_session(&lab.workspace, &before).and_then(|cluster| cluster.exists()).unwrap_or(false);
+    Ok(if never_started && elsewhere && !is_there() { None } else { Some(before) })
 }
 
 /// What flags leave open stays as the profile is set up.

@@ -7,6 +7,7 @@ mod html;
 mod junit;
 mod newcomers;
 mod series;
+mod story;
 mod text;
 mod verdict;
 
@@ -25,6 +26,7 @@ pub(crate) use self::html::html;
 pub(crate) use self::junit::junit;
 pub(crate) use self::newcomers::Newcomer;
 pub(crate) use self::series::Point;
+pub(crate) use self::story::story;
 pub(crate) use self::text::text;
 pub(crate) use self::verdict::{Expectation, Verdict};
 

@@ -272,6 +272,25 @@ fn the_page_stands_alone_and_escapes_what_the_cluster_said() {
 }
 
 #[test]
+fn the_story_of_a_run_shows_the_arithmetic_of_each_change() {
+    expect![[r#"
+        Why the number of pods changed in 20260528-202640-steps
+
+        Every pod asks for CPU: 100m (10 % of a core). Again and again the autoscaler compares what the pods use with what they ask
+        for. It wants 50 % on average, so it computes
+
+            pods wanted = pods now x usage / 50 %, rounded up, between 1 and 10
+
+             4.0 s  1 -> 3   usage 148 %: 1 x 148 / 50 = 2.96, so 3
+            30.0 s  the load ended
+            41.0 s  3 -> 1   usage 0 %: 3 x 0 / 50 = 0.00, so 1
+
+        After the load it waited 11 s before it removed a pod, in case the load comes back. That is the window
+        `behavior.scaleDown.stabilizationWindowSeconds`; Kubernetes' default is 300.
+    "#]].assert_eq(&story(&report(&Story::default())));
+}
+
+#[test]
 fn junit_names_what_was_expected_and_what_was_measured() {
     let xml = junit(&report(&Story { lost: 1, ..Story::default() }));
     assert!(xml.contains("<testsuite name=\"steps\" tests=\"8\" failures=\"1\" errors=\"0\""), "{xml}");
