@@ -1,7 +1,7 @@
-//! Who sends the load: pods of the cluster (see `fleet.rs`), or the load generator as a child process: its stream read line by line, its complaints kept, its end forwarded.
+//! Who sends the load: pods of the cluster (see `fleet.rs`), or the load generator as a child process.
 //!
-//! It gets a process group of its own, so that a Ctrl-C at the terminal reaches it once, from here, and its full report
-//! still comes.
+//! A child's stream is read line by line, its complaints are kept, its end is forwarded. It gets a process group of its own,
+//! so that a Ctrl-C at the terminal reaches it once, from here, and its full report still comes.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -18,7 +18,7 @@ use crate::problem;
 /// Who sends the load.
 pub(crate) enum Sender {
     /// A child process of ours.
-    Child(Generator),
+    Child(Box<Generator>),
     /// Pods of the cluster.
     Pods(Box<Fleet>),
 }

@@ -48,8 +48,11 @@ pub(crate) fn finish(lab: &Lab<'_>, report: &Report, junit: Option<&std::path::P
     let dir = RunDir::find(&lab.workspace, Some(&report.run))?;
     lab.terminal.line(&format!("  report    {}", shown(&dir.html())));
     if report.verdict == report::Verdict::Invalid {
-        lab.terminal.line("  The generator was the limit, not the service. A quieter machine helps, a lower rate, or more generators:");
-        lab.terminal.line(&format!("    {}", lab.command("load --in-cluster --generators 3")));
+        let more = lab.command("load --in-cluster --generators 3");
+        lab.terminal.line(
+            "  The generator was the limit, not the service: take a quieter machine, a lower rate, or more of them.",
+        );
+        lab.terminal.line(&format!("    {more}"));
     }
     Ok(report.verdict.exit_code())
 }
@@ -66,17 +69,7 @@ pub(crate) async fn perform(
     let target = Target::find(lab, session, url).await?;
     let base = target.url.clone();
     http::get(&probe_url(&base, &scenario), PROBE_LIMIT).await.with_context(|| problem::service_unreachable(&base))?;
-    let mut iterations_per_ms = None;
-    if scenario.load.needs_calibration() {
-        let step = lab.terminal.step("calibrate");
-        let path =
-            scenario.load.requests.iter().map(|request| &request.path).find(|path| path.contains("{iterations}"));
-        let path = path.cloned().unwrap_or_default();
-        let speed = calibrate::iterations_per_ms(&base, &path).await?;
-        scenario.load.calibrate(speed);
-        iterations_per_ms = Some(speed);
-        step.done(&format!("{speed:.0} iterations a millisecond of CPU"));
-    }
+    let iterations_per_ms = calibrated(lab, &mut scenario, &base).await?;
     let image = match (from, &target.cluster, session) {
         (From::Cluster { image, .. }, Some(_), Some(session)) => Some(generator_image(lab, session, image.as_deref())?),
         _ => None,
@@ -112,7 +105,7 @@ pub(crate) async fn perform(
             lab.terminal.say(&format!("{generators} generators of Job {} start in step", order.name));
             Sender::Pods(Box::new(Fleet::start(&seen.client, &order).await?))
         }
-        _ => Sender::Child(Generator::spawn(&lab.workspace.binary("loadgen"), &load_file, &base)?),
+        _ => Sender::Child(Box::new(Generator::spawn(&lab.workspace.binary("loadgen"), &load_file, &base)?)),
     };
     let settle = match (&target.cluster, session) {
         (Some(seen), Some(session)) => run::settle(&scenario.expect, seen.facts.min_replicas, session.pace),
@@ -127,6 +120,20 @@ pub(crate) async fn perform(
     sender.remove().await;
     recorded?;
     write_report(&dir)
+}
+
+/// Iterations of work that cost a millisecond where the pods run, put into a scenario that asks for a cost in CPU time.
+async fn calibrated(lab: &Lab<'_>, scenario: &mut Scenario, url: &str) -> Result<Option<f64>> {
+    if !scenario.load.needs_calibration() {
+        return Ok(None);
+    }
+    let step = lab.terminal.step("calibrate");
+    let mut paths = scenario.load.requests.iter().map(|request| &request.path);
+    let path = paths.find(|path| path.contains("{iterations}")).cloned().unwrap_or_default();
+    let speed = calibrate::iterations_per_ms(url, &path).await?;
+    scenario.load.calibrate(speed);
+    step.done(&format!("{speed:.0} iterations a millisecond of CPU"));
+    Ok(Some(speed))
 }
 
 /// Where the generators run.
