@@ -15,11 +15,11 @@ struct Lab {
 }
 
 impl Lab {
-    fn new() -> Lab {
+    fn new(name: &str) -> Lab {
         let home = tempfile::tempdir().unwrap();
         std::fs::create_dir(home.path().join("bin")).unwrap();
         symlink(env!("CARGO_BIN_EXE_minikube-stand-in"), home.path().join("bin/minikube")).unwrap();
-        Lab { home, profile: format!("mk-{}", std::process::id()) }
+        Lab { home, profile: format!("{name}-{}", std::process::id()) }
     }
 
     /// `failing`: what the stand-in is told to get wrong.
@@ -82,7 +82,7 @@ fn told(output: &Output) -> String {
 /// What people meet first, each with the words and the remedy that it gets.
 #[test]
 fn every_failure_of_a_start_is_said_with_the_command_that_mends_it() {
-    let lab = Lab::new();
+    let lab = Lab::new("mk-fail");
     let cases: [(&str, &[&str]); 13] = [
         ("docker-missing", &[]),
         ("docker-down", &[]),
@@ -157,7 +157,7 @@ fn every_failure_of_a_start_is_said_with_the_command_that_mends_it() {
 
 #[test]
 fn the_lab_runs_on_minikube_and_resumes_after_its_commonest_failures() {
-    let lab = Lab::new();
+    let lab = Lab::new("mk");
     let images = lab.home.path().join("images");
     lab.succeed(&["image", "--dynamic", "--output", images.to_str().unwrap()]);
     let archive = std::fs::read_dir(&images).unwrap().flatten().map(|entry| entry.path());
