@@ -206,9 +206,9 @@ pub(crate) fn context_needs_image() -> Problem {
 pub(crate) fn companion_not_loadable(image: &str) -> Problem {
     Problem::usage(
         format!(
-            "a cluster of a kubeconfig pulls its images, and cannot pull {image}: push it, and name yours under `images`"
+            "a cluster of a kubeconfig pulls its images, and cannot pull {image}: push it, or name yours under `images`"
         ),
-        "cargo xtask image",
+        "cargo xtask setup --cluster context --push REGISTRY/PATH",
     )
 }
 

@@ -230,14 +230,14 @@ fn load_companions(
 ) -> Result<Vec<(String, String)>> {
     let mut loaded = Vec::new();
     for Companion { package, image, .. } in &rendered.companions {
-        if !cluster.takes_archives() {
+        if !cluster.takes_archives() && session.registry.is_none() {
             return Err(problem::companion_not_loadable(image).into());
         }
         let step = lab.terminal.step("image");
         if !cluster.needs_static_image() {
             lab.workspace.build_binaries(lab.terminal, &[package])?;
         }
-        let (reference, acted) = own_image::ensure(lab, cluster, &step, package)?;
+        let (reference, acted) = own_image::ensure(lab, cluster, &step, package, session.registry.as_deref())?;
         step.ended(acted, &reference);
         session.images.insert(image.clone(), reference.clone());
         session.save(&lab.workspace)?;
