@@ -181,16 +181,17 @@ fn changes(report: &Report) -> String {
     let percent = |value: Option<i32>| value.map_or("unknown".to_owned(), |value| format!("{value} %"));
     let row = |change: &super::Change| {
         format!(
-            "<tr><td>{:.1} s<td>{} → {}<td>{}<td>{}",
+            "<tr><td>{:.1} s<td>{} → {}<td>{}<td>{}<td>{}",
             change.t_s,
             change.from,
             change.to,
             percent(change.usage_percent),
-            percent(change.target_percent)
+            percent(change.target_percent),
+            escape(change.because.as_deref().unwrap_or_default())
         )
     };
     let rows: String = report.changes.iter().map(row).collect();
-    table("Changes of the replica count", "<th>after<th>replicas<th>CPU seen<th>target", &rows)
+    table("Changes of the replica count", "<th>after<th>replicas<th>CPU seen<th>target<th>if not the CPU", &rows)
 }
 
 fn latency(report: &Report) -> String {

@@ -101,6 +101,9 @@ pub(crate) struct Change {
     pub to: i32,
     pub usage_percent: Option<i32>,
     pub target_percent: Option<i32>,
+    /// In the autoscaler's own words, where another metric than the CPU asked for the change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
     /// Whether usage is what the autoscaler saw at that moment, rather than the last that was known.
     #[serde(skip)]
     explained: bool,
@@ -246,8 +249,13 @@ struct Track {
     scale_down_s: Option<f64>,
     cpu_peak_percent: Option<i32>,
     changes: Vec<Change>,
+    /// The count and the cause of a change that is not seen yet.
+    announced: Option<(i32, String)>,
     warnings: Vec<Warning>,
 }
+
+/// The event by which an autoscaler tells a change and its reason.
+const RESCALED: &str = "SuccessfulRescale";
 
 impl Track {
     fn of(recording: &Recording, start_ms: i64, end_ms: i64) -> Track {
@@ -276,6 +284,7 @@ impl Track {
                             to: *replicas,
                             usage_percent: usage,
                             target_percent: target,
+                            because: track.announced.take().filter(|(to, _)| to == replicas).map(|(_, cause)| cause),
                             explained: false,
                         };
                         track.changes.push(change);
@@ -295,6 +304,7 @@ impl Track {
                     let (reason, message, object) = (reason.clone(), message.clone(), object.clone());
                     track.warnings.push(Warning { t_s, reason, message, object });
                 }
+                Observation::Event { reason, message, .. } if reason == RESCALED => track.note_cause(message),
                 _ => {}
             }
         }
@@ -310,11 +320,27 @@ impl Track {
         }
     }
 
+    /// The event comes shortly before or after the change itself is seen.
+    fn note_cause(&mut self, message: &str) {
+        let Some((to, cause)) = cause(message) else { return };
+        match self.changes.last_mut().filter(|change| change.to == to && change.because.is_none()) {
+            Some(change) => change.because = Some(cause),
+            None => self.announced = Some((to, cause)),
+        }
+    }
+
     fn flaps(&self) -> u32 {
         let mut directions: Vec<bool> = self.changes.iter().map(|change| change.to > change.from).collect();
         directions.dedup();
         u32::try_from(directions.len().saturating_sub(2)).unwrap_or(u32::MAX)
     }
+}
+
+/// The count and the metric of `New size: 3; reason: ... above target`; none where that is the CPU, which is shown anyway.
+fn cause(message: &str) -> Option<(i32, String)> {
+    let (to, cause) = message.strip_prefix("New size: ")?.split_once("; reason: ")?;
+    let is_news = cause.ends_with(" above target") && !cause.starts_with("cpu ");
+    Some((to.parse().ok()?, cause.to_owned())).filter(|_| is_news)
 }
 
 fn unix_ms(unix_ns: u64) -> i64 {

@@ -210,6 +210,36 @@ fn a_good_run_is_told_in_full() {
 }
 
 #[test]
+fn a_metric_that_moved_the_count_is_named_unless_it_was_the_cpu() {
+    let (_dir, run) = recorded(&Story::default());
+    let rescaled = |t_ms: i64, message: &str| Entry {
+        version: TIMELINE_VERSION,
+        t_unix_ms: START_MS + t_ms,
+        seen: Observation::Event {
+            warning: false,
+            reason: "SuccessfulRescale".to_owned(),
+            message: message.to_owned(),
+            object: "hpa/web".to_owned(),
+            count: 1,
+        },
+    };
+    let causes = |message: &str, t_ms: i64| {
+        let mut recording = run.read().unwrap();
+        recording.timeline.push(rescaled(t_ms, message));
+        recording.timeline.sort_by_key(|entry| entry.t_unix_ms);
+        let changes = Report::of(&recording).unwrap().changes;
+        changes.into_iter().map(|change| change.because).collect::<Vec<_>>()
+    };
+    let rps = "New size: 3; reason: pods metric rps above target";
+    let named = Some("pods metric rps above target".to_owned());
+    assert_eq!(causes(rps, 3_950), [named.clone(), None], "told before it is seen");
+    assert_eq!(causes(rps, 4_100), [named, None], "told after it is seen");
+    let cpu = "New size: 3; reason: cpu resource utilization (percentage of request) above target";
+    assert_eq!(causes(cpu, 4_100), [None, None]);
+    assert_eq!(causes("New size: 1; reason: All metrics below target", 41_100), [None, None]);
+}
+
+#[test]
 fn the_same_directory_gives_the_same_bytes() {
     let (_dir, run) = recorded(&Story::default());
     let once = Report::of(&run.read().unwrap()).unwrap();

@@ -103,8 +103,9 @@ fn scaling(report: &Report) -> Vec<String> {
     }
     for change in &report.changes {
         let percent = |value: Option<i32>| value.map_or("?".to_owned(), |value| format!("{value} %"));
+        let because = change.because.as_ref().map(|cause| format!("; {cause}")).unwrap_or_default();
         lines.push(format!(
-            "  {:>7.1} s  {} -> {}   CPU {} of target {}",
+            "  {:>7.1} s  {} -> {}   CPU {} of target {}{because}",
             change.t_s,
             change.from,
             change.to,
