@@ -6,6 +6,8 @@
 
 mod decode;
 mod encode;
+pub mod metrics_api;
+pub mod observed;
 pub mod rfc3339;
 #[cfg(test)]
 mod tests;

@@ -6,24 +6,20 @@
 
 mod custom;
 
-use std::sync::Arc;
-
 use anyhow::{Context, Result, anyhow};
 use autoscaler::config::Config;
 use autoscaler::explain::Explanation;
 use autoscaler::history::History;
-use autoscaler::json::{self, rfc3339};
+use autoscaler::json::metrics_api::Fetched;
+use autoscaler::json::{self, observed};
 use autoscaler::pass::{self, Hpa, Observation, Scale};
-use autoscaler::pod::{Amount, Container, InitContainer, Phase, Pod, Readiness, Resources};
-use autoscaler::quantity::Quantity;
+use autoscaler::pod::Pod;
 use autoscaler::registry::Registry;
-use autoscaler::sample::{Answer, ContainerUsage, PodMetrics};
-use autoscaler::status::ConditionStatus;
+use autoscaler::sample::{Answer, PodMetrics};
 use autoscaler::time::Time;
 use kube::Client;
 use serde_json::Value;
 
-use self::custom::Fetched;
 use crate::workload::Workload;
 
 /// From exact to one sync period of a cluster at its defaults.
@@ -68,9 +64,9 @@ impl Reading {
     }
 
     fn of(at: Time, hpa: Value, scale: Value, pods: &Value, metrics: Result<&Value, String>) -> Reading {
-        let pods: Vec<Pod> = items(pods).map(pod).collect();
+        let pods: Vec<Pod> = items(pods).map(observed::pod).collect();
         let selected = |item: &&Value| pods.iter().any(|pod| *pod.name == *text(item, "/metadata/name"));
-        let resource = metrics.map(|list| items(list).filter(selected).map(pod_metrics).collect());
+        let resource = metrics.map(|list| items(list).filter(selected).map(observed::pod_metrics).collect());
         let samples = Samples { resource, custom: Vec::new() };
         Reading { at, hpa, scale, pods, samples }
     }
@@ -171,56 +167,6 @@ fn items(list: &Value) -> impl Iterator<Item = &Value> {
     list["items"].as_array().into_iter().flatten()
 }
 
-fn pod(value: &Value) -> Pod {
-    let containers = |pointer: &str| value.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
-    let conditions = value.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
-    let ready = conditions.into_iter().find(|condition| condition["type"] == "Ready").map(|condition| Readiness {
-        status: ConditionStatus::parse(text(condition, "/status")),
-        last_transition_time: rfc3339::parse(text(condition, "/lastTransitionTime")).unwrap_or_default(),
-    });
-    let init = |it: &Value| InitContainer { container: container(it), restartable: it["restartPolicy"] == "Always" };
-    let labels = value.pointer("/metadata/labels").and_then(Value::as_object).into_iter().flatten();
-    Pod {
-        name: Arc::from(text(value, "/metadata/name")),
-        labels: labels.map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned())).collect(),
-        phase: Phase::parse(text(value, "/status/phase")),
-        deleting: value.pointer("/metadata/deletionTimestamp").is_some(),
-        start_time: rfc3339::parse(text(value, "/status/startTime")),
-        ready,
-        containers: containers("/spec/containers").map(container).collect(),
-        init_containers: containers("/spec/initContainers").map(init).collect(),
-        pod_level_requests: resources(value.pointer("/spec/resources/requests")),
-        overhead: resources(value.pointer("/spec/overhead")),
-    }
-}
-
-fn container(value: &Value) -> Container {
-    Container { name: text(value, "/name").to_owned(), requests: resources(value.pointer("/resources/requests")) }
-}
-
-fn pod_metrics(value: &Value) -> PodMetrics {
-    let containers = value["containers"].as_array().into_iter().flatten();
-    let usage = |it: &Value| ContainerUsage { name: text(it, "/name").to_owned(), usage: resources(it.get("usage")) };
-    let window: jiff::SignedDuration = text(value, "/window").parse().unwrap_or_default();
-    PodMetrics {
-        pod: Arc::from(text(value, "/metadata/name")),
-        at: rfc3339::parse(text(value, "/timestamp")).unwrap_or_default(),
-        window_ns: i64::try_from(window.as_nanos()).unwrap_or(i64::MAX),
-        containers: containers.map(usage).collect(),
-    }
-}
-
-fn resources(amounts: Option<&Value>) -> Resources {
-    let mut resources = Resources::default();
-    for (name, amount) in amounts.and_then(Value::as_object).into_iter().flatten() {
-        let written = amount.as_str().map_or_else(|| amount.to_string(), str::to_owned);
-        if let Ok(quantity) = Quantity::parse(&written) {
-            resources.set(name, Amount::from_quantity(&quantity));
-        }
-    }
-    resources
-}
-
 fn now() -> Time {
     Time(i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX))
 }
@@ -237,26 +183,6 @@ fn int(value: &Value, pointer: &str) -> i32 {
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn a_pod_of_the_api_is_a_pod_of_the_decision() {
-        let seen = pod(&json!({
-            "metadata": {"name": "web-1", "labels": {"app": "web"}},
-            "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "100m"}}}]},
-            "status": {"phase": "Running", "startTime": "2026-05-04T10:20:30Z", "conditions":
-                [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-05-04T10:20:33Z"}]}}));
-        assert!(seen.is_ready());
-        assert_eq!(seen.containers[0].requests.get("cpu"), Some(Amount::from_milli(100)));
-        assert_eq!(seen.ready.unwrap().last_transition_time.minus_s(3), seen.start_time.unwrap());
-    }
-
-    #[test]
-    fn usage_keeps_its_window_and_its_nanocores() {
-        let seen = pod_metrics(&json!({"metadata": {"name": "web-1"}, "timestamp": "2026-05-04T10:20:30Z",
-            "window": "15.041s", "containers": [{"name": "c", "usage": {"cpu": "123456789n"}}]}));
-        assert_eq!(seen.window_ns, 15_041_000_000);
-        assert_eq!(seen.containers[0].usage.get("cpu"), Some(Amount::from_nano(123_456_789)));
-    }
 
     /// One moment of a workload with a target of 50 % and 100m requested: pods that use so much, and one more that is not
     /// ready yet for each that uses nothing.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use autoscaler::config::Config;
 use autoscaler::history::History;
+use autoscaler::json::metrics_api::Fetched;
+use autoscaler::json::observed;
 use autoscaler::pass::{Hpa, NextWrite, Observation, Outcome, Scale, ScaleAnswer, ScaleWrite, decide};
 use autoscaler::pod::Pod;
 use autoscaler::registry::Registry;
@@ -113,13 +115,13 @@ impl<W: World> Hpas<W> {
         let scale = found.as_ref().map(|(_, scale)| scale_of(scale)).map_err(Clone::clone);
         let selector = scale.as_ref().map(|scale| scale.selector.clone()).unwrap_or_default();
         let pods = self.world.pods(namespace, &selector);
-        let pods: Result<Vec<Pod>, String> = pods.map(|pods| pods.iter().map(|pod| observe::pod(pod)).collect());
+        let pods: Result<Vec<Pod>, String> = pods.map(|pods| pods.iter().map(|pod| observed::pod(pod)).collect());
         let fetched = if selector.is_empty() || is_idle(&scale, &spec) {
             Vec::new()
         } else {
             observe::fetch_all(&self.world, namespace, &spec, &selector)
         };
-        let answers: Vec<_> = fetched.iter().map(|fetched| fetched.as_ref().map(observe::Fetched::answer)).collect();
+        let answers: Vec<_> = fetched.iter().map(|fetched| fetched.as_ref().map(Fetched::answer)).collect();
 
         let key = (namespace.to_owned(), name.to_owned());
         let history = self.histories.get(&key).cloned().unwrap_or_default();

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use autoscaler::json::metrics_api::escape;
 use autoscaler::pass::ScaleError;
 use autoscaler::spec::ObjectRef;
 use http_body_util::BodyExt;
@@ -18,7 +19,6 @@ use tokio::sync::Notify;
 use super::World;
 use super::answer::{Answer, Refusal};
 use super::local::no_matches;
-use super::observe::escape;
 use super::pass::Hpas;
 use crate::client::{Call, Client, Connection};
 use crate::cluster::Writer;
