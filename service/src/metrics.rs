@@ -115,8 +115,8 @@ impl Metrics {
             for (method, codes) in METHODS.iter().zip(methods) {
                 for (code, count) in CODES.iter().zip(codes) {
                     let count = count.load(Relaxed);
-                    // A 200 is shown from the start, so that the first rate over it is not missed.
-                    if count > 0 || (*method == "GET" && *code == "200") {
+                    // These are shown from the start: a rate never sees the step from nothing to the first.
+                    if count > 0 || (*method == "GET" && ["200", "503"].contains(code)) {
                         let labels = format!("method=\"{method}\",path=\"{path}\",code=\"{code}\"");
                         let _ = writeln!(text, "http_requests_total{{{labels}}} {count}");
                     }
