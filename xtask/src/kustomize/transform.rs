@@ -57,7 +57,11 @@ pub(super) fn namespace(resources: &mut [Resource], namespace: &str) {
         if let Some(Value::Array(subjects)) = resource.value.get_mut("subjects") {
             for subject in subjects {
                 let account = (text(subject, "name"), text(subject, "namespace"));
-                let is_moved = account.0 == "default" || moved_accounts.contains(&account);
+                // An account that names no namespace is in `default`, and so its subjects may say.
+                let unnamed = (account.0.clone(), String::new());
+                let is_moved = account.0 == "default"
+                    || moved_accounts.contains(&account)
+                    || (account.1 == "default" && moved_accounts.contains(&unnamed));
                 if subject["kind"] == "ServiceAccount" && is_moved {
                     subject["namespace"] = json!(namespace);
                 }
