@@ -1,7 +1,7 @@
 //! What containers use, under cAdvisor's names: CPU time, memory, and how often and long they were held back.
 //!
-//! Counters are read at the moment of the scrape, not at the metrics resolution. The `cfs` series exist for containers with a CPU limit
-//! only, whatever enforces it.
+//! Counters are read at the moment of the scrape, not at the metrics resolution. The `cfs` series exist for containers
+//! with a CPU limit only, whatever enforces it.
 
 use serde_json::Value;
 
