@@ -61,6 +61,8 @@ pub(crate) enum Verb {
     Load(LoadArgs),
     /// Pods, CPU, autoscaler and events as they change
     Watch(WatchArgs),
+    /// Prometheus of this machine against the embedded cluster, with the rules of k8s, until Ctrl-C
+    Observe(ObserveArgs),
     /// Forward a local port to the service, each connection to another ready pod
     Forward(ForwardArgs),
     /// The logs of all pods of the service, each line with its pod
@@ -69,8 +71,10 @@ pub(crate) enum Verb {
     Status(OutputArgs),
     /// Write the report of a recorded run again; needs no cluster
     Report(ReportArgs),
-    /// List the recorded runs
-    Runs(OutputArgs),
+    /// List the recorded runs, or remove old ones
+    Runs(RunsArgs),
+    /// Two recorded runs side by side: scaling and latencies
+    Compare(CompareArgs),
     /// Remove what setup made, and nothing else
     Teardown(TeardownArgs),
     /// Everything in one go at pace fast: set up, load, up, down, report, tear down
@@ -187,6 +191,13 @@ pub(crate) struct WatchArgs {
 }
 
 #[derive(Args)]
+pub(crate) struct ObserveArgs {
+    /// Local port; 0 takes a free one
+    #[arg(long, default_value_t = 9090, value_name = "PORT")]
+    pub port: u16,
+}
+
+#[derive(Args)]
 pub(crate) struct ForwardArgs {
     /// Local port; 0 takes a free one
     #[arg(long, default_value = "8080", value_name = "PORT")]
@@ -230,6 +241,25 @@ pub(crate) struct ReportArgs {
     /// Also write the expectations as JUnit XML
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct RunsArgs {
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+    /// Remove all runs but the last N
+    #[arg(long, value_name = "N")]
+    pub keep: Option<usize>,
+}
+
+#[derive(Args)]
+pub(crate) struct CompareArgs {
+    /// A run of `cargo xtask runs`, or its directory
+    pub before: String,
+    /// The other run
+    pub after: String,
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
 }
 
 #[derive(Args)]

@@ -24,6 +24,7 @@ mod opinion;
 mod own_image;
 mod pods;
 mod problem;
+mod prometheus;
 mod registry;
 mod report;
 mod run;
@@ -82,10 +83,12 @@ async fn run(cli: Cli, terminal: &terminal::Terminal) -> anyhow::Result<u8> {
         Verb::Setup(args) => cmd::setup::run(&lab, &args).await,
         Verb::Load(args) => cmd::load::run(&lab, &args).await,
         Verb::Watch(args) => cmd::watch::run(&lab, &args).await,
+        Verb::Observe(args) => cmd::observe::run(&lab, &args).await,
         Verb::Forward(args) => cmd::forward::run(&lab, &args).await,
         Verb::Logs(args) => cmd::logs::run(&lab, &args).await,
         Verb::Status(args) => cmd::status::run(&lab, &args).await,
         Verb::Report(args) => cmd::report::run(&lab, &args),
+        Verb::Compare(args) => cmd::compare::run(&lab, &args),
         Verb::Runs(args) => cmd::runs::run(&lab, &args),
         Verb::Teardown(args) => cmd::teardown::run(&lab, &args).await,
         Verb::Demo(args) => cmd::demo::run(&lab, &args).await,

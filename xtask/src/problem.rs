@@ -336,6 +336,17 @@ pub(crate) fn bad_port(text: &str) -> Problem {
     Problem::usage(format!("`{text}` is not a port (0 to 65535)"), "cargo xtask forward --port 8080")
 }
 
+pub(crate) fn observe_elsewhere(provider: &str) -> Problem {
+    Problem::usage(
+        format!("on {provider} Prometheus runs inside the cluster; observe is for the embedded one"),
+        "kubectl apply -k k8s/observed",
+    )
+}
+
+pub(crate) fn observe_port(port: u16) -> Problem {
+    Problem::new(format!("port {port} of 127.0.0.1 is in use"), "cargo xtask observe --port 0   (takes a free one)")
+}
+
 // ---- scenarios, load and reports ----------------------------------------------------------------------------------
 
 pub(crate) fn no_scenario(name: &str, known: &[String]) -> Problem {

@@ -114,6 +114,15 @@ impl RunDir {
         self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
     }
 
+    pub(crate) fn remove(&self) -> Result<()> {
+        std::fs::remove_dir_all(&self.path).with_context(|| problem::unwritable(&self.path))
+    }
+
+    /// The generator's stream, for its own comparison.
+    pub(crate) fn intervals(&self) -> PathBuf {
+        self.path.join(INTERVALS)
+    }
+
     pub(crate) fn html(&self) -> PathBuf {
         self.path.join(REPORT_HTML)
     }

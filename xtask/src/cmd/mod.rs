@@ -1,5 +1,6 @@
 //! One verb, one file: each takes what was typed and the lab, and returns the exit code.
 
+pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod conformance;
 pub(crate) mod demo;
@@ -9,6 +10,7 @@ pub(crate) mod forward;
 pub(crate) mod image;
 pub(crate) mod load;
 pub(crate) mod logs;
+pub(crate) mod observe;
 pub(crate) mod report;
 pub(crate) mod runs;
 pub(crate) mod setup;

@@ -3,12 +3,15 @@
 use anyhow::Result;
 use serde_json::json;
 
-use crate::cli::{Output, OutputArgs};
+use crate::cli::{Output, RunsArgs};
 use crate::lab::Lab;
 use crate::report::Report;
 use crate::run_dir::RunDir;
 
-pub(crate) fn run(lab: &Lab<'_>, args: &OutputArgs) -> Result<u8> {
+pub(crate) fn run(lab: &Lab<'_>, args: &RunsArgs) -> Result<u8> {
+    if let Some(keep) = args.keep {
+        prune(lab, keep)?;
+    }
     let runs = RunDir::list(&lab.workspace);
     if runs.is_empty() && args.output == Output::Text {
         lab.terminal.say("no run recorded yet; make one with: cargo xtask load demo");
@@ -39,4 +42,15 @@ pub(crate) fn run(lab: &Lab<'_>, args: &OutputArgs) -> Result<u8> {
         }
     }
     Ok(0)
+}
+
+/// Removes the oldest runs until `keep` are left; one that goes on now is the last, and stays.
+fn prune(lab: &Lab<'_>, keep: usize) -> Result<()> {
+    let runs = RunDir::list(&lab.workspace);
+    let old = runs.len().saturating_sub(keep.max(1));
+    for dir in &runs[..old] {
+        dir.remove()?;
+        lab.terminal.say(&format!("removed {}", dir.id()));
+    }
+    Ok(())
 }

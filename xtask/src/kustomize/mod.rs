@@ -18,6 +18,8 @@ mod chart;
 #[cfg(test)]
 mod manifests;
 #[cfg(test)]
+mod observed;
+#[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};
