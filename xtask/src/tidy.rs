@@ -12,6 +12,8 @@ use serde_json::Value;
 
 use crate::cli::Cli;
 
+mod workflows;
+
 const CRATES: [&str; 6] = ["autoscaler", "nanokube", "service", "adapter", "loadgen", "xtask"];
 /// rustfmt sets code at 120; a comment may run over by a word.
 const LINE_MAX: usize = 132;
