@@ -6,6 +6,8 @@
 //! loadgen's ratio to it in the same round with a 95 % interval from order statistics. `ROUNDS`, `SECONDS` and
 //! `CONNECTIONS` change the defaults.
 
+mod machine;
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -56,7 +58,7 @@ fn main() -> std::process::ExitCode {
         return std::process::ExitCode::FAILURE;
     };
     let peers: Vec<Peer> = peers().into_iter().filter(Peer::is_installed).collect();
-    println!("server: {} on core {SERVER_CORE}, generators on core {CLIENT_CORE}; {}", server.name, machine());
+    println!("server: {} on core {SERVER_CORE}, generators on core {CLIENT_CORE}; {}", server.name, machine::line());
     println!("{} rounds of {} s, {} connections\n", settings.rounds, settings.seconds, settings.connections);
     // The open loop is offered more than the closed loop reached: how much it can send is the question.
     let Some(closed) = peers[0].run(&settings, &server.url) else {
@@ -240,29 +242,6 @@ fn interval(mut values: Vec<f64>) -> String {
         0 => format!("{:.2} (too few rounds for an interval)", median(values)),
         _ => format!("{:.2} ({:.2} to {:.2})", median(values.clone()), values[rank - 1], values[n - rank]),
     }
-}
-
-fn machine() -> String {
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
-    let cores = std::thread::available_parallelism().map_or(1, |count| count.get());
-    let days = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs() / 86_400);
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load = load.split_whitespace().next().unwrap_or("?").to_owned();
-    format!("{}, {cores} cores, load average {load} at the start, {}", model.trim_matches([' ', '\t', ':']), date(days))
-}
-
-/// The date of a day since 1970.
-fn date(days: u64) -> String {
-    let shifted = days as i64 + 719_468;
-    let era = shifted / 146_097;
-    let day_of_era = shifted - era * 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    format!("{:04}-{month:02}-{day:02}", year_of_era + era * 400 + (month <= 2) as i64)
 }
 
 /// The server under all generators.

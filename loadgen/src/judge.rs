@@ -187,3 +187,49 @@ pub fn exit_code(summary: &Summary) -> u8 {
         exit::PASS
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(slo: Option<&str>) -> Judge {
+        Judge::new(&Load { slo: slo.map(|slo| slo.parse().unwrap()), ..Load::default() })
+    }
+
+    /// The verdict on a run that was late by so much in 2 % of its requests, and else by nothing to speak of.
+    fn verdict(slo: Option<&str>, late_us: u64) -> String {
+        let mut pacing_us = latency_histogram();
+        pacing_us.record_n(20, 980).unwrap();
+        pacing_us.record_n(late_us, 20).unwrap();
+        let requests = Requests { planned: 1000, sent: 1000, ok: 1000, ..Requests::default() };
+        judge(slo).validity(&pacing_us, &requests, false).verdict
+    }
+
+    #[test]
+    fn a_late_generator_is_invalid_beyond_a_millisecond_or_a_twentieth_of_the_slo() {
+        for (slo, late_us, expected) in [
+            (None, 900, "VALID"),
+            (None, 1_100, "INVALID"),
+            (Some("p99 < 10ms"), 1_100, "INVALID"),
+            (Some("p99 < 1s"), 49_000, "VALID"),
+            (Some("p99 < 1s"), 51_000, "INVALID"),
+            (Some("errors < 1%"), 1_100, "INVALID"),
+        ] {
+            assert_eq!(verdict(slo, late_us), expected, "{slo:?} {late_us}");
+        }
+    }
+
+    #[test]
+    fn requests_that_the_machine_could_not_send_are_its_own_fault_and_the_servers_failures_are_not() {
+        let verdict = |local: u64, refused: u64, shed: u64, capped: bool| {
+            let errors = crate::stream::Errors { local, refused, ..Default::default() };
+            let requests = Requests { planned: 10_000, shed, errors, ..Requests::default() };
+            judge(None).validity(&latency_histogram(), &requests, capped).verdict
+        };
+        assert_eq!(verdict(10, 0, 0, false), "VALID");
+        assert_eq!(verdict(11, 0, 0, false), "INVALID");
+        assert_eq!(verdict(0, 10_000, 0, false), "VALID");
+        assert_eq!(verdict(0, 0, 11, false), "VALID");
+        assert_eq!(verdict(0, 0, 11, true), "INVALID");
+    }
+}

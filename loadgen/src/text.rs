@@ -26,6 +26,16 @@ impl fmt::Display for TextError {
 
 impl std::error::Error for TextError {}
 
+impl TextError {
+    /// The text with a caret under the place, in two lines, for a terminal.
+    pub fn caret_under(&self, text: &str) -> String {
+        let before = text.chars().take(self.column - 1);
+        // A tab stays one, so that the caret stands below whatever its width; line breaks would tear the two apart.
+        let blank: String = before.map(|c| if c == '\t' { c } else { ' ' }).collect();
+        format!("    {}\n    {blank}^", text.replace(['\n', '\r'], " "))
+    }
+}
+
 /// A reading position in a text.
 pub struct Cursor<'a> {
     text: &'a str,
@@ -185,4 +195,20 @@ pub const RATE_MAX: f64 = 10_000_000.0;
 /// A number as people write it: no trailing zeros, no exponent.
 pub fn plain(number: f64) -> String {
     format!("{number}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_caret_stands_below_the_word_that_is_wrong() {
+        for (text, place) in [("ramp 1..2 5s, hld 2m", 14), ("hold\t5 ", 5), ("größe < 5", 8), ("a\nb", 2)] {
+            let error = TextError { column: place + 1, near: String::new(), message: String::new() };
+            let shown = error.caret_under(text);
+            let (line, caret) = shown.split_once('\n').unwrap();
+            assert_eq!(caret.chars().count(), 4 + place + 1);
+            assert_eq!(line.chars().nth(4 + place), text.chars().nth(place), "{shown}");
+        }
+    }
 }

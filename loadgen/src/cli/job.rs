@@ -13,7 +13,7 @@ use crate::part::Part;
 use crate::pattern::{NAMED_PATTERNS, Pattern};
 use crate::scenario::Scenario;
 use crate::span::Span;
-use crate::text::Cursor;
+use crate::text::{Cursor, TextError};
 
 const DURATION: Span = Span::from_secs(10);
 
@@ -51,10 +51,10 @@ pub fn load(flags: &RunFlags) -> Result<Load, Failure> {
     set_requests(&mut load, flags).map_err(Failure::Usage)?;
     set_connections(&mut load, flags).map_err(Failure::Usage)?;
     for text in &flags.thresholds {
-        load.thresholds.push(parse("--threshold", text)?);
+        load.thresholds.push(parse("--threshold", text).map_err(Failure::Usage)?);
     }
     if let Some(text) = &flags.slo {
-        load.slo = Some(parse("--slo", text)?);
+        load.slo = Some(parse("--slo", text).map_err(Failure::Usage)?);
     }
     if let Some(iterations_per_ms) = flags.iterations_per_ms {
         if !(iterations_per_ms > 0.0 && iterations_per_ms.is_finite()) {
@@ -127,7 +127,7 @@ fn pattern(text: &str, rate: Option<f64>, duration: Option<Span>) -> Result<Patt
         let named = Pattern::named(name, rate, duration.unwrap_or(DURATION));
         return named.ok_or_else(|| format!("--pattern {name}: is not known"));
     }
-    let mut pattern: Pattern = text.parse().map_err(|error| format!("--pattern \"{text}\" {error}"))?;
+    let mut pattern: Pattern = parse("--pattern", text)?;
     if rate.is_some() || duration.is_some() {
         return Err("--pattern: this one says its own rates and lengths; leave out --rate and --duration".to_owned());
     }
@@ -190,8 +190,8 @@ fn set_connections(load: &mut Load, flags: &RunFlags) -> Result<(), String> {
     Ok(())
 }
 
-fn parse<T: FromStr<Err = crate::text::TextError>>(flag: &str, text: &str) -> Result<T, Failure> {
-    text.parse().map_err(|error| Failure::Usage(format!("{flag} \"{text}\" {error}")))
+fn parse<T: FromStr<Err = TextError>>(flag: &str, text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: TextError| format!("{flag} \"{text}\" {error}\n{}", error.caret_under(text)))
 }
 
 fn span(flag: &str, text: &str) -> Result<Span, String> {
@@ -280,6 +280,7 @@ mod tests {
         refused(&["--duration", "5s"], "--duration: say --rate");
         refused(&["--concurrency", "0"], "concurrency");
         refused(&["--pattern", "ramp 1..x 5s"], "column 9");
+        refused(&["--pattern", "ramp 1..x 5s"], "\n    ramp 1..x 5s\n            ^");
         refused(&["--pattern", "ramp"], "needs --rate");
         refused(&["--pattern", "hold 5s", "--rate", "5"], "column 1");
         refused(&["--pattern", "constant 5 5s", "--rate", "5"], "leave out --rate");

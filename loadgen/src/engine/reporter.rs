@@ -143,7 +143,8 @@ impl<'a> Reporter<'a> {
     }
 }
 
-fn add_tally(second: &mut Second, tally: &Tally) {
+/// Adds what a shard counted in a second.
+pub fn add_tally(second: &mut Second, tally: &Tally) {
     second.requests.add(&tally.requests());
     add(&mut second.response_us, &tally.response_us);
     add(&mut second.service_us, &tally.service_us);

@@ -179,8 +179,7 @@ impl<'a> Shard<'a> {
                 break;
             }
             self.next = self.schedule.as_mut().and_then(Iterator::next);
-            let late_ns = now.saturating_sub(planned_ns.max(self.blocked_until_ns));
-            record(&mut self.ledger.tally.pacing_us, late_ns.div_ceil(1000));
+            self.record_pacing(planned_ns, now);
             let follow_ups = self.follow_ups(arrival.index);
             self.plan(Work {
                 planned_ns,
@@ -199,13 +198,26 @@ impl<'a> Shard<'a> {
             self.sleeping.pop();
             if self.schedule.is_some() || now < self.setup.end_ns {
                 // A client of a closed loop plans when it acts; a session's follow-up was planned when its pause began.
-                let planned_ns = if self.schedule.is_some() { planned_ns } else { now };
+                let planned_ns = match self.schedule {
+                    Some(_) => {
+                        self.record_pacing(planned_ns, now);
+                        planned_ns
+                    }
+                    None => now,
+                };
                 let request = self.setup.mix.pick(index, step);
                 self.plan(Work { planned_ns, index, step, follow_ups, request, retried: false });
             }
             now = now_ns();
         }
         now
+    }
+
+    /// How late this generator handed over a request; not counted is the time in which no connection was free.
+    #[inline]
+    fn record_pacing(&mut self, planned_ns: u64, now: u64) {
+        let late_ns = now.saturating_sub(planned_ns.max(self.blocked_until_ns));
+        record(&mut self.ledger.tally.pacing_us, late_ns.div_ceil(1000));
     }
 
     fn follow_ups(&self, index: u64) -> u32 {
@@ -273,10 +285,13 @@ impl<'a> Shard<'a> {
     }
 
     fn dial(&mut self, work: Work) {
+        self.ledger.tally.sent += 1;
+        self.dial_for(work, now_ns());
+    }
+
+    /// Dials for a request that was sent, or is, at a moment: a request that is sent again keeps its first one.
+    fn dial_for(&mut self, work: Work, sent_ns: u64) {
         let now = now_ns();
-        if !work.retried {
-            self.ledger.tally.sent += 1;
-        }
         self.outstanding += 1;
         let socket = match self.rotation.next_address() {
             Some(address) => dial(address).map_err(|error| class_of(error, true)),
@@ -293,7 +308,7 @@ impl<'a> Shard<'a> {
         let slot = &mut self.slots[place];
         slot.state = State::Dialing;
         slot.work = work;
-        slot.sent_ns = now;
+        slot.sent_ns = sent_ns;
         (slot.written, slot.answered) = (0, 0);
         (slot.answers_max, slot.expires_ns) = (answers_max, expires_ns);
         slot.reader.reset();
@@ -501,10 +516,11 @@ impl<'a> Shard<'a> {
         let stale = slot.answered > 0 && !slot.reader.has_begun() && request.idempotent && !work.retried;
         if stale && self.setup.load.connections.retry_stale {
             // The server closed an idle connection while the request was on its way: it was never looked at.
+            let sent_ns = slot.sent_ns;
             self.ledger.tally.retried += 1;
             self.outstanding -= 1;
             self.close(place);
-            return self.dial(Work { retried: true, ..work });
+            return self.dial_for(Work { retried: true, ..work }, sent_ns);
         }
         let dialing = slot.state == State::Dialing;
         self.fail(place, class_of(error, dialing), now_ns());

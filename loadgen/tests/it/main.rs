@@ -1,6 +1,8 @@
 //! The binary against scripted servers: what it sends, what it counts, how it ends.
 
 #[cfg(test)]
+mod commands;
+#[cfg(test)]
 mod conformance;
 #[cfg(test)]
 mod layered;
@@ -10,3 +12,5 @@ mod run;
 mod server;
 #[cfg(test)]
 mod streams;
+#[cfg(test)]
+mod terminal;

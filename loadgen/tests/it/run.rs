@@ -219,6 +219,7 @@ fn a_session_sends_its_requests_one_after_the_other() {
     let session = ["--session-requests", "3", "--think", "10ms"];
     let (summary, _) = summary(&[&[server.url().as_str(), "-r", "20", "-d", "500ms"], &session[..]].concat());
     assert_eq!((summary.requests.planned, summary.requests.ok), (30, 30));
+    assert_eq!(summary.pacing_error_us.count, 30);
 }
 
 #[test]

@@ -144,6 +144,9 @@ fn figures(report: &Report) -> Vec<String> {
     if !errors.is_empty() {
         lines.push(format!("  errors    {}", errors.join(", ")));
     }
+    if counts.retried > 0 {
+        lines.push(format!("  sent again {}: their connection was closed before a byte of an answer", counts.retried));
+    }
     lines.push(format!(
         "  generator {}, pacing error p99 {} ms, seed {}",
         report.generator.verdict,

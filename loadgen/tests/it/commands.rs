@@ -1,0 +1,123 @@
+//! `compare`, `capacity`, `--plan` and the files of a run, as a user types them, against a server on loopback.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use loadgen::stream::exit;
+use serde_json::Value;
+
+use crate::run::loadgen;
+use crate::server::{Server, ok_from, read_head};
+
+/// A server that takes so long for each answer.
+fn slow(service: Duration) -> Server {
+    Server::start(move |mut stream, served| {
+        while read_head(&mut stream, served).is_some() {
+            served.requests.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(service);
+            if stream.write_all(&ok_from("a")).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+fn record(server: &Server, file: &Path) {
+    let file = std::fs::File::create(file).unwrap();
+    let args = [&server.url(), "-r", "40", "-d", "8s", "--slo", "p99 < 9s", "--intervals"];
+    assert!(loadgen(&args).stdout(file).stderr(Stdio::null()).status().unwrap().code().is_some());
+}
+
+#[test]
+fn compare_tells_a_slower_server_from_an_equal_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let fast = slow(Duration::from_millis(20));
+    let slower = slow(Duration::from_millis(80));
+    let runs = [(&fast, "a"), (&fast, "b"), (&slower, "c")];
+    std::thread::scope(|scope| {
+        for (server, name) in runs {
+            let file = folder.path().join(name);
+            scope.spawn(move || record(server, &file));
+        }
+    });
+    let compare = |args: &[&str]| loadgen(&["compare"]).current_dir(&folder).args(args).output().unwrap();
+    let json = |args: &[&str]| -> Value { serde_json::from_slice(&compare(args).stdout).unwrap() };
+    let worse = json(&["a", "c", "--summary", "json"]);
+    assert_eq!((&worse["worse"], &worse["metrics"]["p50"]["differs"]), (&true.into(), &true.into()), "{worse}");
+    assert!(worse["metrics"]["p50"]["detectable"].as_f64().unwrap() > 0.0);
+    assert_eq!(json(&["a", "b", "--summary", "json"])["metrics"]["p50"]["differs"], false);
+    assert_eq!(compare(&["a", "c", "--fail-on-regression"]).status.code(), Some(exit::THRESHOLD_FAILED as i32));
+    let text = String::from_utf8(compare(&["a", "c"]).stdout).unwrap();
+    assert!(text.contains("WORSE") && text.contains("detectable"), "{text}");
+    let missing = compare(&["a", "no-such-file"]);
+    assert_eq!(missing.status.code(), Some(exit::COULD_NOT_RUN as i32));
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("no-such-file"));
+}
+
+#[test]
+fn capacity_finds_what_the_connections_can_carry() {
+    // 4 connections of 20 ms carry 200 requests a second; beyond that the backlog grows through the whole trial.
+    let server = slow(Duration::from_millis(20));
+    let url = server.url();
+    let trial = ["--connections", "4", "-d", "1s", "--from", "50", "--precision", "0.3", "--summary", "json"];
+    let args = [&["capacity", url.as_str(), "--slo", "p90 < 250ms"], &trial[..]].concat();
+    let output = loadgen(&args).output().unwrap();
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rate = found["capacity_per_s"].as_f64().unwrap();
+    assert!((50.0..=300.0).contains(&rate), "{found}");
+    assert!(found["trials"].as_array().unwrap().iter().any(|trial| trial["good"] == false), "{found}");
+    let without = loadgen(&["capacity", &url]).output().unwrap();
+    assert_eq!(without.status.code(), Some(exit::USAGE as i32));
+    assert!(String::from_utf8_lossy(&without.stderr).contains("--slo"));
+}
+
+#[test]
+fn every_file_of_a_run_is_written_and_stands_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::answering(|_| ok_from("web-<1>"));
+    let url = server.url();
+    let files = ["--csv", "a.csv", "--hgrm", "a.hgrm", "--prometheus", "a.prom", "--html", "a.html"];
+    let args = [&[url.as_str(), "-r", "100", "-d", "2s", "-q"], &files[..]].concat();
+    loadgen(&args).current_dir(&folder).output().unwrap();
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+
+    let csv = read("a.csv");
+    let columns: Vec<usize> = csv.lines().map(|line| line.split(',').count()).collect();
+    assert!(columns.len() == 3 && columns.iter().all(|count| *count == columns[0]), "{csv}");
+    let planned: u64 = csv.lines().skip(1).map(|line| line.split(',').nth(1).unwrap().parse::<u64>().unwrap()).sum();
+    assert_eq!(planned, 200);
+
+    let hgrm = read("a.hgrm");
+    assert!(hgrm.contains("Percentile TotalCount 1/(1-Percentile)") && hgrm.contains("Total count    =          200]"));
+
+    let prometheus = read("a.prom");
+    for line in prometheus.lines().filter(|line| !line.starts_with('#')) {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        assert!(name.starts_with("loadgen_") && value.parse::<f64>().is_ok(), "{line}");
+    }
+    assert!(prometheus.contains("loadgen_response_seconds_bucket{le=\"+Inf\"} 200"), "{prometheus}");
+
+    let html = read("a.html");
+    assert!(html.len() < 1_000_000 && html.contains("<svg") && html.contains("web-&lt;1&gt;"));
+    for outside in ["<script", "src=", "href=", "@import", "url(", "web-<1>"] {
+        assert!(!html.contains(outside), "{outside}");
+    }
+
+    let nowhere = loadgen(&[&url, "-r", "5", "--csv", "/no/such/folder/a.csv"]).output().unwrap();
+    assert_eq!(nowhere.status.code(), Some(exit::COULD_NOT_RUN as i32));
+    assert!(String::from_utf8_lossy(&nowhere.stderr).contains("/no/such/folder/a.csv"));
+}
+
+#[test]
+fn a_plan_is_drawn_without_sending_anything() {
+    let server = Server::answering(|_| ok_from("a"));
+    let pattern = "loop 20s (ramp 10..50 20s) * 2 + burst 100 1s every 10s + noise 5%";
+    let output =
+        loadgen(&[&server.url(), "--plan", "--pattern", &format!("constant 10 1m, {pattern}")]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && text.contains("requests, ") && text.contains('█'), "{text}");
+    assert_eq!(server.requests(), 0);
+}
