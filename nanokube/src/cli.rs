@@ -85,19 +85,34 @@ pub struct Start {
 #[derive(Clone, Debug, Args)]
 pub struct HpaFlags {
     /// How often the horizontal pod autoscaler decides
-    #[arg(long = "hpa-sync-period", visible_alias = "horizontal-pod-autoscaler-sync-period", value_name = "DURATION", default_value = "15s", value_parser = duration)]
+    #[arg(
+        long = "hpa-sync-period", visible_alias = "horizontal-pod-autoscaler-sync-period",
+        value_name = "DURATION", default_value = "15s", value_parser = duration
+    )]
     pub sync_period: Duration,
     /// How long scale-down recommendations are remembered, unless the autoscaler says otherwise
-    #[arg(long = "hpa-downscale-stabilization", visible_alias = "horizontal-pod-autoscaler-downscale-stabilization", value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    #[arg(
+        long = "hpa-downscale-stabilization", visible_alias = "horizontal-pod-autoscaler-downscale-stabilization",
+        value_name = "DURATION", default_value = "5m", value_parser = duration
+    )]
     pub downscale_stabilization: Duration,
     /// How long after its start a pod's CPU usage may be ignored
-    #[arg(long = "hpa-cpu-initialization-period", visible_alias = "horizontal-pod-autoscaler-cpu-initialization-period", value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    #[arg(
+        long = "hpa-cpu-initialization-period", visible_alias = "horizontal-pod-autoscaler-cpu-initialization-period",
+        value_name = "DURATION", default_value = "5m", value_parser = duration
+    )]
     pub cpu_initialization_period: Duration,
     /// How long after its start a pod's readiness changes count as part of its start
-    #[arg(long = "hpa-initial-readiness-delay", visible_alias = "horizontal-pod-autoscaler-initial-readiness-delay", value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    #[arg(
+        long = "hpa-initial-readiness-delay", visible_alias = "horizontal-pod-autoscaler-initial-readiness-delay",
+        value_name = "DURATION", default_value = "30s", value_parser = duration
+    )]
     pub initial_readiness_delay: Duration,
     /// How far the ratio of usage to target may be from 1 without scaling
-    #[arg(long = "hpa-tolerance", visible_alias = "horizontal-pod-autoscaler-tolerance", value_name = "RATIO", default_value = "0.1", value_parser = ratio)]
+    #[arg(
+        long = "hpa-tolerance", visible_alias = "horizontal-pod-autoscaler-tolerance",
+        value_name = "RATIO", default_value = "0.1", value_parser = ratio
+    )]
     pub tolerance: f64,
 }
 

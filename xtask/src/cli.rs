@@ -20,6 +20,56 @@ Examples:
 Exit codes: 0 done, 1 failed, 2 an expectation was not met, 3 the generator was the limit, 64 wrong usage,
 130 interrupted.";
 
+const SETUP_EXAMPLES: &str = "\
+Examples:
+  cargo xtask setup --pace fast                                    windows of seconds, not minutes
+  cargo xtask setup --env prod --profile second                    another lab beside the first
+  cargo xtask setup --cluster minikube --driver docker --memory 4g
+  cargo xtask setup --cluster context=kind-lab --push registry.example.com/lab
+  cargo xtask setup --manifests my/k8s --image my-image.tar        your own workload, see docs/own-workload.md";
+
+const LOAD_EXAMPLES: &str = "\
+Examples:
+  cargo xtask load                                  the scenario `demo`
+  cargo xtask load spike --junit scaling.xml        exit code 0 only if its expectations hold
+  cargo xtask load --rate 200 --duration 60s
+  cargo xtask load --concurrency 50 --duration 2m   clients that each wait for their answer
+  cargo xtask load --pattern 'ramp 10..200 60s, hold 30s'
+  cargo xtask load --in-cluster --generators 3      from pods, when one machine is not enough
+  cargo xtask load --url https://staging.example.com --rate 20";
+
+const WATCH_EXAMPLES: &str = "\
+Examples:
+  cargo xtask watch                        a table at a terminal, lines into a pipe
+  cargo xtask watch -o json | jq .type     one JSON object a line";
+
+const LOGS_EXAMPLES: &str = "\
+Examples:
+  cargo xtask logs -f              pods that come later included
+  cargo xtask logs --previous      why a container ended";
+
+const FORWARD_EXAMPLES: &str = "\
+Examples:
+  cargo xtask forward              http://127.0.0.1:8080
+  cargo xtask forward --port 0     a free port";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  cargo xtask explain --run        why the latest run scaled, with the arithmetic
+  cargo xtask explain              what it decides now, and why
+  cargo xtask explain --follow     one line a decision
+  cargo xtask explain -f k8s/base/horizontal-pod-autoscaler.yaml --usage 180m --replicas 3";
+
+const IMAGE_EXAMPLES: &str = "\
+Examples:
+  cargo xtask image                                     static, for any node
+  cargo xtask image --push registry.example.com/lab     with skopeo, crane or docker";
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  cargo xtask doctor --fix      mends what can harm nothing
+  cargo xtask doctor -o json";
+
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version, about = "Swell: an autoscaling lab for Kubernetes")]
 #[command(after_help = EXAMPLES, disable_help_subcommand = true, subcommand_required = true, arg_required_else_help = true)]
@@ -56,16 +106,21 @@ impl GlobalArgs {
 #[derive(Subcommand)]
 pub(crate) enum Verb {
     /// Cluster, image, manifests, and wait until the autoscaler sees the service; again: does nothing
+    #[command(after_help = SETUP_EXAMPLES)]
     Setup(SetupArgs),
     /// Put a scenario's load on the service, record what happens, report
+    #[command(after_help = LOAD_EXAMPLES)]
     Load(LoadArgs),
     /// Pods, CPU, autoscaler and events as they change
+    #[command(after_help = WATCH_EXAMPLES)]
     Watch(WatchArgs),
     /// Prometheus of this machine against the embedded cluster, with the rules of k8s, until Ctrl-C
     Observe(ObserveArgs),
     /// Forward a local port to the service, each connection to another ready pod
+    #[command(after_help = FORWARD_EXAMPLES)]
     Forward(ForwardArgs),
     /// The logs of all pods of the service, each line with its pod
+    #[command(after_help = LOGS_EXAMPLES)]
     Logs(LogsArgs),
     /// What is set up, and how it is
     Status(OutputArgs),
@@ -80,13 +135,16 @@ pub(crate) enum Verb {
     /// Everything in one go at pace fast: set up, load, up, down, report, tear down
     Demo(DemoArgs),
     /// Look for what is missing or wrong, and say how to mend it
+    #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor(DoctorArgs),
     /// Why the autoscaler did (not) scale: live, or without a cluster with -f
+    #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainArgs),
     /// Compare this lab with what was recorded of Kubernetes
     #[command(subcommand)]
     Conformance(ConformanceVerb),
     /// Pack the lab's container images, without a container engine
+    #[command(after_help = IMAGE_EXAMPLES)]
     Image(ImageArgs),
     /// Everything that checks this project
     Test(TestArgs),

@@ -205,7 +205,8 @@ mod tests {
         let hpa = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
             "metadata": {"name": "web", "namespace": "n"}, "spec": {"maxReplicas": 10,
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
-            "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}}]}});
+            "metrics": [{"type": "Resource", "resource": {"name": "cpu",
+                "target": {"type": "Utilization", "averageUtilization": 50}}}]}});
         let scale = json!({"spec": {"replicas": replicas}, "status": {"replicas": usage_milli.len()}});
         let at = Time((1_800_000_000 + at_s) * 1_000_000_000);
         Reading::of(at, hpa, scale, &pods, Ok(&metrics))

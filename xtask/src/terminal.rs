@@ -34,10 +34,9 @@ pub(crate) struct Terminal {
 
 impl Terminal {
     pub(crate) fn detect(verbosity: Verbosity) -> Terminal {
-        let interactive = io::stdout().is_terminal();
-        let color = interactive
-            && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
-            && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        // A dumb terminal can no more go back over a line than a pipe can.
+        let interactive = io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let color = interactive && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
         Terminal { verbosity, interactive, color, unfinished: Cell::new(false) }
     }
 
@@ -92,6 +91,8 @@ impl Terminal {
         let mut out = io::stdout().lock();
         let up = if drawn_before > 0 { format!("\x1b[{drawn_before}A") } else { String::new() };
         let columns = width() - 1;
+        // What does not fit would scroll, and could not be drawn over.
+        let lines = &lines[..lines.len().min(rows() - 1)];
         let body: String = lines.iter().map(|line| format!("\x1b[K{}\n", clip(line, columns))).collect();
         let _ = write!(out, "{up}\r{body}\x1b[J");
         let _ = out.flush();
@@ -196,7 +197,18 @@ pub(crate) fn human_duration(d: Duration) -> String {
 
 /// Columns of the terminal; 100 where nobody can say.
 pub(crate) fn width() -> usize {
-    std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok()).filter(|c| *c >= 20).unwrap_or(100)
+    let told = || std::env::var("COLUMNS").ok()?.parse().ok();
+    window().map(|(columns, _)| columns).or_else(told).filter(|columns| *columns >= 20).unwrap_or(100)
+}
+
+fn rows() -> usize {
+    window().map(|(_, rows)| rows).filter(|rows| *rows >= 5).unwrap_or(40)
+}
+
+/// Columns and rows of the terminal at this moment, where there is one that says.
+fn window() -> Option<(usize, usize)> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_col > 0 && size.ws_row > 0).then(|| (usize::from(size.ws_col), usize::from(size.ws_row)))
 }
 
 /// At most `columns` visible characters; escape codes take none.

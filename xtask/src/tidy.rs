@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use serde_json::Value;
 
 use crate::cli::Cli;
@@ -271,7 +271,10 @@ fn the_decision_cannot_reach_the_world() {
 fn documents_name_only_commands_that_exist() {
     let mut broken = Vec::new();
     let mut seen = 0;
-    for document in files(&["md"]) {
+    let help = |command: &clap::Command| command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let text = Cli::command().get_subcommands().map(help).collect::<Vec<_>>().join("\n") + &help(&Cli::command());
+    let help = Source { path: "--help".to_owned(), text };
+    for document in files(&["md"]).into_iter().chain([help]) {
         for command in commands(&document.text) {
             seen += 1;
             if let Err(error) = Cli::try_parse_from(words(&command)) {

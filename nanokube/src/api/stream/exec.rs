@@ -1,4 +1,5 @@
-//! Exec and attach: a program beside a container or the container itself, its streams on numbered channels of a WebSocket, or on SPDY streams of older clients.
+//! Exec and attach: a program beside a container or the container itself, its streams on numbered channels of a WebSocket,
+//! or on SPDY streams of older clients.
 //!
 //! Channels: 0 input, 1 output, 2 errors, 3 how it ended, 4 the size of the terminal; version 5 adds 255, the end of one
 //! direction. The end is a Status on channel 3; an exit code other than 0 is a failure with reason NonZeroExitCode.
