@@ -26,6 +26,7 @@ use crate::object::{self, Object, ObjectReference};
 
 mod container;
 mod environment;
+mod grpc;
 mod launch;
 mod lost;
 mod pod;

@@ -1,4 +1,4 @@
-//! Probes and lifecycle hooks: HTTP GET, a TCP connection, or a command in the container.
+//! Probes and lifecycle hooks: HTTP GET, a TCP connection, a gRPC health check, or a command in the container.
 //!
 //! Thresholds, periods and the words of failures follow the kubelet. Before its first period is over a container that
 //! is not ready yet is asked again and again, ever more slowly; such early attempts can only succeed, their failures
@@ -237,8 +237,11 @@ async fn act(pod: &PodContext, container: &str, session: &Session, what: &Value,
         return exec(pod, container, session, argv).await;
     }
     let address = address(pod, what, ports)?;
-    if what.get("tcpSocket").is_some() || what.get("grpc").is_some() {
+    if what.get("tcpSocket").is_some() {
         return connect(address).await.map(drop);
+    }
+    if what.get("grpc").is_some() {
+        return super::grpc::check(connect(address).await?, address, object::str_at(what, "/grpc/service")).await;
     }
     let words = target_words(pod, what, ports);
     let stream = connect(address).await.map_err(|why| format!("{words}{why}"))?;

@@ -31,6 +31,8 @@ const END_S: f64 = 530.0;
 
 /// Seconds after the load's start, and replicas from then on.
 type Path = Vec<(f64, i64)>;
+/// A figure of a path.
+type Fact = fn(&[(f64, i64)]) -> f64;
 /// As recorded.
 const RECORDED: [(f64, i64); 4] = [(19.59, 4), (34.61, 5), (49.65, 7), (485.07, 1)];
 
@@ -214,7 +216,7 @@ fn with_random_phases_the_recording_lies_inside_the_range_of_runs() {
             play(&Phases { applied, scrape: random.random_range(0.0..SYNC_S) }, seed)
         })
         .collect();
-    let facts: [(&str, fn(&[(f64, i64)]) -> f64); 5] = [
+    let facts: [(&str, Fact); 5] = [
         ("the first rescale, s", |path| path[0].0),
         ("its size", |path| path[0].1 as f64),
         ("the greatest size", |path| path.iter().map(|(_, size)| *size).max().unwrap() as f64),
