@@ -7,6 +7,11 @@ use crate::status::ApiError;
 /// Most operations one patch may hold; the limit of the real server.
 const OPERATIONS_LIMIT: usize = 10_000;
 
+/// How deep a value may end up, and how many values all operations together may put in place: without these a short
+/// patch could copy a value into itself until memory or the stack is gone.
+const DEPTH_LIMIT: usize = 128;
+const VALUES_LIMIT: usize = 1 << 20;
+
 /// `target` after all `operations`.
 pub fn apply(mut target: Value, operations: &Value) -> Result<Value, ApiError> {
     let Some(operations) = operations.as_array() else {
@@ -18,10 +23,42 @@ pub fn apply(mut target: Value, operations: &Value) -> Result<Value, ApiError> {
         let message = format!("The allowed maximum operations in a JSON patch is {OPERATIONS_LIMIT}");
         return Err(ApiError::too_large(message));
     }
+    let mut values_left = VALUES_LIMIT;
     for operation in operations {
+        let op = operation.get("op").and_then(Value::as_str).unwrap_or_default();
+        if matches!(op, "move" | "copy" | "add") {
+            check_growth(&target, operation, &mut values_left)?;
+        }
         step(&mut target, operation).ok_or_else(rejected)?;
     }
     Ok(target)
+}
+
+fn check_growth(target: &Value, operation: &Value, values_left: &mut usize) -> Result<(), ApiError> {
+    let text = |field: &str| operation.get(field).and_then(Value::as_str);
+    let placed = operation.get("value").or_else(|| target.pointer(text("from")?));
+    let depth = text("path").unwrap_or_default().split('/').count();
+    match placed {
+        Some(placed) if !fits(placed, depth, values_left) => {
+            let message = format!(
+                "the JSON patch makes a value deeper than {DEPTH_LIMIT} or puts more than {VALUES_LIMIT} values in place"
+            );
+            Err(ApiError::too_large(message))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn fits(value: &Value, depth: usize, values_left: &mut usize) -> bool {
+    if depth > DEPTH_LIMIT || *values_left == 0 {
+        return false;
+    }
+    *values_left -= 1;
+    match value {
+        Value::Object(map) => map.values().all(|below| fits(below, depth + 1, values_left)),
+        Value::Array(list) => list.iter().all(|below| fits(below, depth + 1, values_left)),
+        _ => true,
+    }
 }
 
 fn rejected() -> ApiError {
@@ -95,6 +132,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_value_cannot_be_copied_into_itself_without_end() {
+        let doubling = json!({ "op": "copy", "from": "/a", "path": "/a/-" });
+        let wide = apply(json!({ "a": [1] }), &vec![doubling; 64].into()).unwrap_err();
+        let swap = [
+            json!({ "op": "add", "path": "/b", "value": {} }),
+            json!({ "op": "move", "from": "/a", "path": "/b/x" }),
+            json!({ "op": "move", "from": "/b", "path": "/a" }),
+        ];
+        let deep = apply(json!({ "a": 1 }), &swap.repeat(3_000).into()).unwrap_err();
+        assert_eq!([wide.code, deep.code], [413, 413]);
+    }
 
     #[test]
     fn operations_work_in_order() {
