@@ -20,6 +20,8 @@ const WRITES: usize = 60;
 const WRITE_PERIOD: Duration = Duration::from_millis(50);
 const STARTS: usize = 5;
 const NAMESPACE: &str = "bench";
+const REPLICAS: usize = 1_000;
+const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/bench/deployments";
 const CONFIG_MAPS: &str = "/api/v1/namespaces/bench/configmaps";
 
 fn main() -> anyhow::Result<()> {
@@ -92,10 +94,36 @@ async fn measure(kubeconfig: &Path, daemon: Option<&Daemon>) -> anyhow::Result<(
     round_trips(&client).await?;
     watchers(&client).await?;
     big_list(&client).await?;
+    controllers(&client).await?;
     if let Some(daemon) = daemon {
         println!("{:<44} {:>10.1} MB", "resident memory after all of it", daemon.resident_mb()?);
     }
     client.write("DELETE", "/api/v1/namespaces/bench", &json!({})).await?;
+    Ok(())
+}
+
+/// A Deployment of many pods that nobody schedules: until its controllers have made them and counted them.
+async fn controllers(client: &Client) -> anyhow::Result<()> {
+    let template = json!({
+        "metadata": { "labels": { "app": "many" } },
+        "spec": { "schedulerName": "nobody", "containers": [{ "name": "c", "image": "x" }] },
+    });
+    let selector = json!({ "matchLabels": { "app": "many" } });
+    let spec = json!({ "replicas": REPLICAS, "selector": selector, "template": template });
+    let deployment = json!({ "metadata": { "name": "many" }, "spec": spec });
+    let mut connection = client.connect().await?;
+    let began = Instant::now();
+    let answer = connection.send(&post(DEPLOYMENTS, &deployment)).await?;
+    anyhow::ensure!(answer.status == 201, "create: {}", answer.json());
+    let watch = Call {
+        method: "GET".into(),
+        path: format!("{DEPLOYMENTS}?watch=true&fieldSelector=metadata.name%3Dmany"),
+        ..Call::default()
+    };
+    let mut events = Lines::new(client.start(&watch).await?);
+    while events.next().await.context("the watch ended")?["object"]["status"]["replicas"] != REPLICAS {}
+    let what = format!("a Deployment of {REPLICAS} pods, made and counted");
+    println!("{what:<44} {:>10.0} ms", began.elapsed().as_secs_f64() * 1e3);
     Ok(())
 }
 

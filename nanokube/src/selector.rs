@@ -91,7 +91,7 @@ impl LabelSelector {
 
     /// Whether the labels of this object match.
     pub fn matches_object(&self, object: &Value) -> bool {
-        self.matches(object::labels(object))
+        self.is_everything() || self.matches(object::labels(object))
     }
 }
 

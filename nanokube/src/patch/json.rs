@@ -137,12 +137,12 @@ mod tests {
     fn a_value_cannot_be_copied_into_itself_without_end() {
         let doubling = json!({ "op": "copy", "from": "/a", "path": "/a/-" });
         let wide = apply(json!({ "a": [1] }), &vec![doubling; 64].into()).unwrap_err();
-        let swap = [
+        let swap = vec![
             json!({ "op": "add", "path": "/b", "value": {} }),
             json!({ "op": "move", "from": "/a", "path": "/b/x" }),
             json!({ "op": "move", "from": "/b", "path": "/a" }),
         ];
-        let deep = apply(json!({ "a": 1 }), &swap.repeat(3_000).into()).unwrap_err();
+        let deep = apply(json!({ "a": 1 }), &vec![swap; 3_000].concat().into()).unwrap_err();
         assert_eq!([wide.code, deep.code], [413, 413]);
     }
 

@@ -316,3 +316,22 @@ fn ten_thousand_pods_are_printed_in_a_moment() {
     println!("{} bytes in {:?}", bytes.len(), started.elapsed());
     assert!(started.elapsed().as_secs() < 5);
 }
+
+#[test]
+fn a_long_table_is_the_same_however_many_threads_print_it() {
+    let pod = |index: usize| {
+        let object = json!({ "metadata": { "name": format!("p{index}"), "labels": { "a": "b" } }, "spec": {} });
+        std::sync::Arc::new(object)
+    };
+    let pods: Vec<crate::object::Object> = (0..super::SHARED_ROWS_MIN + 7).map(pod).collect();
+    let printer = Printer::built_in("pods");
+    let metadata = json!({ "resourceVersion": "1" });
+    let now = Timestamp::UNIX_EPOCH;
+    let rows = |pods: &[crate::object::Object]| -> Vec<Value> {
+        let bytes = printer.table_bytes(pods, IncludeObject::Metadata, now, &metadata);
+        let table: Value = serde_json::from_slice(&bytes).unwrap();
+        table["rows"].as_array().unwrap().clone()
+    };
+    let (first, rest) = pods.split_at(super::SHARED_ROWS_MIN / 2);
+    assert!(rows(&pods) == [rows(first), rows(rest)].concat());
+}

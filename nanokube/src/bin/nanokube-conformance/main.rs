@@ -47,9 +47,9 @@ struct Args {
     /// Show every failing case in full
     #[arg(long)]
     verbose: bool,
-    /// Only this area
+    /// Only this area (repeatable)
     #[arg(long, value_name = "NAME")]
-    only: Option<String>,
+    only: Vec<String>,
 }
 
 /// Share of all cases that must pass.
@@ -76,7 +76,7 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let recordings = recordings(&args)?;
     println!("server      {}", client.server());
     println!("recordings  {}", recordings.display());
-    let wanted = |area: &str| args.only.as_deref().is_none_or(|only| only == area);
+    let wanted = |area: &str| args.only.is_empty() || args.only.iter().any(|only| only == area);
     prepare::run(&client).await.context("cannot prepare the server")?;
     let mut score = Score::new(args.verbose);
     for (area, file) in replay::AREAS {
@@ -101,7 +101,7 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// The matrices of kubectl and helm; the score says at its end which clients were tried.
 async fn real_clients(args: &Args, client: &Client, kubeconfig: &Path, score: &mut Score) -> anyhow::Result<()> {
-    let wanted = |area: &str| args.only.as_deref().is_none_or(|only| only == area);
+    let wanted = |area: &str| args.only.is_empty() || args.only.iter().any(|only| only == area);
     let mut clients = match &args.clients {
         Some(folder) if wanted("kubectl") || wanted("helm") => clients::install(folder)?,
         _ => clients::Clients::default(),
