@@ -238,11 +238,10 @@ async fn mutated_requests_are_answered_and_change_nothing_else() {
 async fn bodies_without_bounds_are_refused() {
     let daemon = Daemon::start();
     let nested = |open: &str, close: &str| format!("{}{}", open.repeat(500_000), close.repeat(500_000));
-    let aliases: String = (0..30).map(|at| format!("a{at}: &a{at} [*a{0},*a{0}]\n", at as i32 - 1)).collect();
+    let aliases: String = (0..30).map(|at| format!("a{at}: &a{at} [*a{0},*a{0}]\n", at - 1)).collect();
     let doubling = json!({ "op": "copy", "from": "/metadata", "path": "/metadata/labels" });
     let message: Vec<u8> = (0..200_000).flat_map(|_| [0x0a, 0x7f]).collect();
     let bodies = [
-        with_body("POST", CONFIG_MAPS, "application/json", vec![b' '; 4 << 20]),
         with_body("POST", CONFIG_MAPS, "application/json", nested("[", "]")),
         with_body("POST", CONFIG_MAPS, "application/json", nested("{\"a\":", "}")),
         with_body("POST", CONFIG_MAPS, "application/yaml", nested("[", "]")),
@@ -255,6 +254,10 @@ async fn bodies_without_bounds_are_refused() {
             Value::from(vec![doubling; 5_000]).to_string(),
         ),
     ];
+    // The server answers before it has read all of this, so the client may learn of the closed connection first.
+    let endless = with_body("POST", CONFIG_MAPS, "application/json", vec![b' '; 4 << 20]);
+    let refused = tokio::time::timeout(PATIENCE, daemon.client.send(&endless)).await.expect("no answer");
+    assert!(refused.is_err() || refused.is_ok_and(|answer| answer.status == 413));
     for call in bodies {
         let answer = daemon.send(&call).await;
         let start: String = String::from_utf8_lossy(&call.body).chars().take(20).collect();
