@@ -101,11 +101,18 @@ impl Screen<'_> {
                 self.terminal.paint(ink, &format!("  {} {}: {}", condition.kind, condition.reason, condition.message)),
             );
         }
-        lines.push(format!("  {:<40} {:<18} {:>5} {:>8} {:>8}", "POD", "STATUS", "READY", "RESTARTS", "CPU"));
+        // As wide as what is in them, so that the CPU is seen in a window of 80 columns.
+        let name_width = scene.pods.keys().map(String::len).max().unwrap_or(0).max("POD".len());
+        let status_width = scene.pods.values().map(|pod| pod.status.len()).max().unwrap_or(0).max("STATUS".len());
+        let [ready, restarts, cpu] = ["READY", "RESTARTS", "CPU"];
+        lines.push(format!("  {:<name_width$} {:<status_width$} {ready:>5} {restarts:>8} {cpu:>6}", "POD", "STATUS"));
         for (name, pod) in &scene.pods {
             let cpu = pod.cpu_milli.map_or("-".to_owned(), |milli| format!("{milli}m"));
             let ready = if pod.ready { "yes" } else { "no" };
-            lines.push(format!("  {name:<40} {:<18} {ready:>5} {:>8} {cpu:>8}", pod.status, pod.restarts));
+            lines.push(format!(
+                "  {name:<name_width$} {:<status_width$} {ready:>5} {:>8} {cpu:>6}",
+                pod.status, pod.restarts
+            ));
         }
         lines.extend(self.events.iter().map(|event| self.terminal.paint(Ink::Dim, &format!("  {event}"))));
         lines
