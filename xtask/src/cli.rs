@@ -390,6 +390,8 @@ pub(crate) enum ConformanceVerb {
         /// Files of recorded decisions; without one: those of $SWELL_VECTORS, else the sample in autoscaler/testdata
         files: Vec<PathBuf>,
     },
+    /// Play the manifests and the load of a recorded real cluster, ten minutes at real pace, and compare the replicas' path
+    Timeline,
     /// Replay recorded API exchanges against the embedded cluster, or against any other
     Api {
         /// Another API server than a fresh embedded cluster

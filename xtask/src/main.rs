@@ -96,7 +96,7 @@ async fn run(cli: Cli, terminal: &terminal::Terminal) -> anyhow::Result<u8> {
         Verb::Doctor(args) => cmd::doctor::run(&lab, &args).await,
         Verb::Test(args) => cmd::test::run(&lab, &args).await,
         Verb::Explain(args) => cmd::explain::run(&lab, &args).await,
-        Verb::Conformance(verb) => cmd::conformance::run(&lab, &verb),
+        Verb::Conformance(verb) => cmd::conformance::run(&lab, &verb).await,
         Verb::Completions(args) => cmd::completions::run(&args),
     }
 }

@@ -440,6 +440,10 @@ pub(crate) fn no_vectors(variable: &str, sample: &str) -> Problem {
     )
 }
 
+pub(crate) fn pods_stay(namespace: &str) -> Problem {
+    Problem::new(format!("pods of {namespace} do not go"), format!("kubectl get pods --namespace {namespace}"))
+}
+
 pub(crate) fn tests_failed(steps: &[String]) -> Problem {
     Problem::new(format!("failed: {}", steps.join(", ")), "cargo xtask test -v   (the failing output is above)")
 }

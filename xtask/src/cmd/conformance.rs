@@ -3,6 +3,8 @@
 //! `hpa` replays decisions of the real controller and is content with nothing less than all of them. `api` replays
 //! exchanges with a real API server, against an embedded cluster that is made for it and removed again.
 
+mod timeline;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -27,9 +29,10 @@ const CLIENTS: &str = "clients";
 /// A sample that every clone has.
 const SAMPLE: &str = "autoscaler/testdata";
 
-pub(crate) fn run(lab: &Lab<'_>, verb: &ConformanceVerb) -> Result<u8> {
+pub(crate) async fn run(lab: &Lab<'_>, verb: &ConformanceVerb) -> Result<u8> {
     match verb {
         ConformanceVerb::Hpa { files } => hpa(lab, files),
+        ConformanceVerb::Timeline => timeline::run(lab).await,
         ConformanceVerb::Api { kubeconfig, recordings } => api(lab, kubeconfig.as_deref(), recordings.as_deref()),
     }
 }

@@ -72,7 +72,7 @@ fn judge(lab: &Lab<'_>, report: &Report) -> u8 {
 }
 
 /// The defaults of `setup`, from the one place that states them.
-fn default_setup() -> SetupArgs {
+pub(crate) fn default_setup() -> SetupArgs {
     match Cli::try_parse_from(["xtask", "setup"]) {
         Ok(Cli { verb: Verb::Setup(args), .. }) => args,
         _ => unreachable!("invariant: `setup` without flags parses"),
