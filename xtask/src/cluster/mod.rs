@@ -259,7 +259,7 @@ pub(crate) async fn connect(kubeconfig: &Path, context: &str) -> Result<kube::Cl
     client(kubeconfig, config(kubeconfig, context).await?).await
 }
 
-/// For a look at how it is now. An API that is unavailable is then what there is to tell; other clients ask it again for
+/// For a look at how it is now. An API that is unavailable is then what there is to tell; `connect_session` asks it again for
 /// minutes.
 pub(crate) async fn connect_to_look(session: &Session) -> Result<kube::Client> {
     let mut config = config(&session.kubeconfig, &session.context).await?;

@@ -51,7 +51,7 @@ async fn of_session(lab: &Lab<'_>) -> Vec<Finding> {
         Err(error) => findings.push(wrong("cluster", &error)),
     }
     let Some(workload) = &session.workload else { return findings };
-    match cluster::connect_session(&session).await {
+    match cluster::connect_to_look(&session).await {
         Ok(client) => match checks::cluster::check(&client, &session, workload).await {
             Ok(more) => findings.extend(more),
             Err(error) => findings.push(wrong("workload", &error)),

@@ -213,7 +213,7 @@ impl Target {
         let Some(session) = session else {
             return Ok(Target { url: url.unwrap_or_default().to_owned(), cluster: None });
         };
-        let client = cluster::connect_session(session).await?;
+        let client = cluster::connect_to_look(session).await?;
         let workload = session.workload()?.clone();
         let facts = Facts::read(&client, &workload).await?;
         let url = match url {

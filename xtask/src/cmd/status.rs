@@ -49,7 +49,7 @@ impl Picture {
     async fn take(lab: &Lab<'_>, session: &Session) -> Result<Picture> {
         let cluster = Cluster::of_session(&lab.workspace, session)?;
         let condition = cluster.condition();
-        let client = cluster::connect_session(session).await?;
+        let client = cluster::connect_to_look(session).await?;
         let workload = session.workload()?;
         let facts = Facts::read(&client, workload).await?;
         let namespace = workload.namespace.as_str();

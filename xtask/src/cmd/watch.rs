@@ -24,7 +24,7 @@ const FOREVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 pub(crate) async fn run(lab: &Lab<'_>, args: &WatchArgs) -> Result<u8> {
     let session = lab.session()?;
     let workload = session.workload()?;
-    let client = cluster::connect_session(&session).await?;
+    let client = cluster::connect_to_look(&session).await?;
     let facts = Facts::read(&client, workload).await?;
     let mut observations = observer::observe(&client, workload, &facts.selector);
     let mut screen =
