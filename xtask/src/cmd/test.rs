@@ -38,7 +38,10 @@ struct Outcome {
     ignored: u64,
     ok: bool,
     took: Duration,
+    /// What failed, so far.
     kept: VecDeque<String>,
+    /// What the test program that runs now has said.
+    program: Vec<String>,
 }
 
 pub(crate) async fn run(lab: &Lab<'_>, args: &TestArgs) -> Result<u8> {
@@ -116,11 +119,9 @@ async fn perform(lab: &Lab<'_>, step: &Step) -> Result<Outcome> {
         } else if let Some(progress) = progress(&line) {
             shown.update(&progress);
         }
-        outcome.kept.push_back(line);
-        if outcome.kept.len() > KEPT_LINES {
-            outcome.kept.pop_front();
-        }
+        outcome.keep(line);
     }
+    outcome.keep_program();
     outcome.ok = child.wait().await.context("waiting for cargo")?.success();
     outcome.took = started.elapsed();
     // A step that is not a test counts as one check.
@@ -135,6 +136,29 @@ async fn perform(lab: &Lab<'_>, step: &Step) -> Result<Outcome> {
 }
 
 impl Outcome {
+    /// Only what failed is worth showing: a program that ended well is forgotten, one that ended without a result is not.
+    fn keep(&mut self, line: String) {
+        let starts = line.starts_with("running ") && (line.ends_with(" tests") || line.ends_with(" test"));
+        if starts && self.program.iter().any(|earlier| earlier.starts_with("running ")) {
+            self.keep_program();
+        }
+        if line.starts_with("test result: ok.") {
+            self.program.clear();
+        } else if progress(&line).is_none() && !line.ends_with("... ok") {
+            let failed = line.starts_with("test result: FAILED");
+            self.program.push(line);
+            if failed {
+                self.keep_program();
+            }
+        }
+    }
+
+    fn keep_program(&mut self) {
+        self.kept.extend(self.program.drain(..));
+        let surplus = self.kept.len().saturating_sub(KEPT_LINES);
+        self.kept.drain(..surplus);
+    }
+
     /// `test result: ok. 12 passed; 0 failed; 1 ignored; ...`
     fn read(&mut self, line: &str) {
         let Some(result) = line.strip_prefix("test result: ") else { return };
@@ -160,9 +184,7 @@ fn report(terminal: &Terminal, step: &Step, outcome: &Outcome) {
     }
     if terminal.verbosity < Verbosity::Verbose {
         for line in &outcome.kept {
-            if progress(line).is_none() && !line.ends_with("... ok") {
-                terminal.line(&format!("    {line}"));
-            }
+            terminal.line(&format!("    {line}"));
         }
     }
     let took = human_duration(outcome.took);
@@ -200,5 +222,28 @@ mod tests {
             outcome.read(line);
         }
         assert_eq!((outcome.passed, outcome.failed, outcome.ignored), (15, 2, 1));
+    }
+
+    #[test]
+    fn what_failed_is_kept_and_what_passed_is_not() {
+        let mut outcome = Outcome::default();
+        for line in [
+            "running 2 tests",
+            "test first ... FAILED",
+            "test second ... ok",
+            "test result: FAILED. 1 passed; 1 failed;",
+            "running 1 test",
+            "test of_a_program_that_was_killed ...",
+            "running 1 test",
+            "said on the way",
+            "test result: ok. 1 passed; 0 failed;",
+            "error: 2 targets failed:",
+        ] {
+            outcome.keep(line.to_owned());
+        }
+        outcome.keep_program();
+        let kept: Vec<&str> = outcome.kept.iter().map(String::as_str).collect();
+        assert_eq!(kept[..3], ["running 2 tests", "test first ... FAILED", "test result: FAILED. 1 passed; 1 failed;"]);
+        assert_eq!(kept[3..], ["running 1 test", "test of_a_program_that_was_killed ...", "error: 2 targets failed:"]);
     }
 }
