@@ -8,15 +8,15 @@ COPY . .
 # An explicit target: without one the static flag would also hit proc-macros, which are libraries of the compiler.
 RUN target=$(uname -m)-unknown-linux-gnu \
  && RUSTFLAGS="-C target-feature=+crt-static -C strip=symbols" \
-    cargo build --release --locked --target "$target" -p service -p loadgen -p adapter \
+    cargo build --profile image --locked --target "$target" -p service -p loadgen -p adapter \
  && mkdir -p /root-of-image/etc /root-of-image/tmp \
  && chmod 1777 /root-of-image/tmp \
  && printf 'root:x:0:0:root:/:/sbin/nologin\nswell:x:65532:65532:swell:/:/sbin/nologin\n' > /root-of-image/etc/passwd \
  && printf 'root:x:0:\nswell:x:65532:\n' > /root-of-image/etc/group \
  && printf 'hosts: files dns\n' > /root-of-image/etc/nsswitch.conf \
- && cp "target/$target/release/service" /swell-service \
- && cp "target/$target/release/loadgen" /swell-loadgen \
- && cp "target/$target/release/adapter" /swell-adapter
+ && cp "target/$target/image/service" /swell-service \
+ && cp "target/$target/image/loadgen" /swell-loadgen \
+ && cp "target/$target/image/adapter" /swell-adapter
 
 FROM scratch AS swell-loadgen
 COPY --from=build /root-of-image/ /

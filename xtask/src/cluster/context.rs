@@ -102,7 +102,7 @@ const NEEDED: [(&str, &str, &[&str]); 8] = [
 ];
 
 /// Asks before the first change, and names everything that is missing at once.
-pub(super) async fn check_permissions(client: &kube::Client, namespace: &str) -> Result<()> {
+pub(crate) async fn check_permissions(client: &kube::Client, namespace: &str) -> Result<()> {
     let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());
     let params = PostParams::default();
     let questions =

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
+pub(crate) use self::context::check_permissions;
 use crate::cli::SetupArgs;
 use crate::problem;
 use crate::session::{Pace, ProviderKind, Session};

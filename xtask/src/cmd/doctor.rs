@@ -52,10 +52,16 @@ async fn of_session(lab: &Lab<'_>) -> Vec<Finding> {
     }
     let Some(workload) = &session.workload else { return findings };
     match cluster::connect_to_look(&session).await {
-        Ok(client) => match checks::cluster::check(&client, &session, workload).await {
-            Ok(more) => findings.extend(more),
-            Err(error) => findings.push(wrong("workload", &error)),
-        },
+        Ok(client) => {
+            findings.push(match cluster::check_permissions(&client, &workload.namespace).await {
+                Ok(()) => Finding::fine("permissions", format!("all that the lab does in {}", workload.namespace)),
+                Err(error) => wrong("permissions", &error),
+            });
+            match checks::cluster::check(&client, &session, workload).await {
+                Ok(more) => findings.extend(more),
+                Err(error) => findings.push(wrong("workload", &error)),
+            }
+        }
         Err(error) => findings.push(wrong("API", &error)),
     }
     findings

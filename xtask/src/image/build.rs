@@ -1,6 +1,6 @@
 //! Static binaries for images that real clusters run.
 //!
-//! Cargo's `release` profile for an explicit target: without `--target` the static flag would also hit proc-macros,
+//! Cargo's profile `image` for an explicit target: without `--target` the static flag would also hit proc-macros,
 //! which are libraries of the compiler. musl where the toolchain has it, else glibc's static archive; names are then
 //! resolved by the `files` and `dns` modules that glibc has built in since 2.34. Paths of this machine are mapped away:
 //! the binary does not tell who built it.
@@ -33,11 +33,11 @@ pub(crate) fn build_static(root: &Path, target_dir: &Path, packages: &[&str]) ->
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let build = cmd!(
         shell,
-        "{cargo} build --quiet --release --locked --target {target} --target-dir {target_dir} {selected...}"
+        "{cargo} build --quiet --profile image --locked --target {target} --target-dir {target_dir} {selected...}"
     );
     let build = set_by_cargo().iter().fold(build, |build, name| build.env_remove(name));
     build.quiet().run()?;
-    Ok(packages.iter().map(|package| target_dir.join(&target).join("release").join(package)).collect())
+    Ok(packages.iter().map(|package| target_dir.join(&target).join("image").join(package)).collect())
 }
 
 /// Why no static binary can be linked here, and the command that mends it.
