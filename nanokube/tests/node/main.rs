@@ -181,8 +181,12 @@ async fn a_failed_liveness_probe_restarts_the_container() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_pod_may_say_goodbye_and_one_that_will_not_go_is_killed() {
     let lab = Lab::start();
-    let polite = "trap 'echo bye > /dev/termination-log; exit 0' TERM; while :; do sleep 0.05; done";
-    lab.create("polite", pod(app(polite), json!({ "terminationGracePeriodSeconds": 30 })));
+    // The first process of a container is deaf to SIGTERM until it has set its trap, and only it knows when that is.
+    let polite = "trap 'echo bye > /dev/termination-log; exit 0' TERM; touch /trapped; while :; do sleep 0.05; done";
+    let trapped = json!({ "exec": { "command": ["/bin/sh", "-c", "test -e /trapped"] }, "periodSeconds": 1 });
+    let mut container = app(polite);
+    container["readinessProbe"] = trapped;
+    lab.create("polite", pod(container, json!({ "terminationGracePeriodSeconds": 30 })));
     lab.run("stubborn", "trap '' TERM; while :; do sleep 0.05; done", json!({}));
     lab.until_ready("polite").await;
     lab.until_ready("stubborn").await;
@@ -218,9 +222,12 @@ async fn init_containers_run_in_order_and_a_sidecar_goes_last() {
     };
     let mut sidecar = container(
         "side",
-        "trap 'echo side >> /shared/log; exit 0' TERM; echo side >> /shared/log; while :; do sleep 0.05; done",
+        "trap 'echo side >> /shared/log; exit 0' TERM; echo side >> /shared/log; touch /shared/wrote; while :; do sleep 0.05; done",
     );
     sidecar["restartPolicy"] = "Always".into();
+    // What comes after a sidecar waits for its startup probe, not for its first line.
+    let wrote = json!({ "exec": { "command": ["/bin/sh", "-c", "test -e /shared/wrote"] }, "periodSeconds": 1 });
+    sidecar["startupProbe"] = wrote;
     lab.create(
         "many",
         json!({
