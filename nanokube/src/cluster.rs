@@ -25,13 +25,14 @@ mod definition;
 mod delete;
 mod evict;
 mod identity;
+mod scale;
 mod update;
 pub(crate) mod vet;
 
 pub(crate) use admission::quota_share;
 pub(crate) use definition::{CLEANUP as DEFINITION_CLEANUP, DEFINITIONS};
 pub use identity::generated_name;
-pub use update::scale_of;
+pub use scale::scale_of;
 
 /// Cheap to clone; all clones are the same cluster.
 #[derive(Clone)]

@@ -94,6 +94,6 @@ fn scale_changes_replicas_and_reads_the_selector_as_text() {
     assert_eq!(object::i64_at(&scaled, "/spec/replicas"), Some(3));
     assert_eq!(object::generation(&scaled), 2);
     let kinds = cluster.kinds();
-    let scale = update::scale_of(kinds.resource("deployments.apps").unwrap(), &scaled);
+    let scale = scale_of(kinds.resource("deployments.apps").unwrap(), &scaled);
     assert_eq!(object::str_at(&scale, "/status/selector"), "app=web");
 }

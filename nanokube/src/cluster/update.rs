@@ -7,6 +7,7 @@
 use serde_json::{Value, json};
 
 use super::definition::DEFINITIONS;
+use super::scale::{scale_of, scaled};
 use super::vet::{self, Source};
 use super::{Cluster, Part, Patch, Writer, admission, create};
 use crate::kind::{GroupVersion, Kind, convert};
@@ -14,7 +15,7 @@ use crate::managed;
 use crate::object::{self, Object};
 use crate::patch;
 use crate::schema::schema;
-use crate::status::{ApiError, FieldError};
+use crate::status::ApiError;
 use crate::store::Writing;
 
 /// Metadata that only the server sets.
@@ -220,52 +221,6 @@ fn keep_sent_managers(new: &mut Value, current: &Value) {
     if new.pointer("/metadata/managedFields").is_none() {
         take_over(new, current, &["metadata", "managedFields"]);
     }
-}
-
-/// The Scale view of an object that has replicas.
-pub fn scale_of(kind: &Kind, object: &Value) -> Value {
-    let selector = match object.pointer("/spec/selector") {
-        Some(Value::Object(map)) if kind.resource == "replicationcontrollers" => {
-            crate::selector::LabelSelector::from_map(map).to_string()
-        }
-        Some(selector) => crate::selector::LabelSelector::from_value(selector).to_string(),
-        None => String::new(),
-    };
-    let mut metadata = json!({});
-    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
-        metadata[field] = object["metadata"][field].clone();
-    }
-    let mut scale = json!({
-        "kind": "Scale",
-        "apiVersion": "autoscaling/v1",
-        "metadata": metadata,
-        "spec": {},
-        "status": { "replicas": object::i64_at(object, "/status/replicas").unwrap_or(0) },
-    });
-    match object::i64_at(object, "/spec/replicas").unwrap_or(0) {
-        0 => {}
-        replicas => scale["spec"]["replicas"] = replicas.into(),
-    }
-    if !selector.is_empty() {
-        scale["status"]["selector"] = selector.into();
-    }
-    scale
-}
-
-/// The object with the replicas that a Scale asks for.
-fn scaled(kind: &Kind, current: &Value, scale: &Value) -> Result<Value, ApiError> {
-    let replicas = object::i64_at(scale, "/spec/replicas").unwrap_or(0);
-    if replicas < 0 {
-        let error = FieldError::invalid("spec.replicas", replicas, "must be greater than or equal to 0");
-        return Err(ApiError::invalid("autoscaling", "Scale", object::name(current), &[error]));
-    }
-    let sent = object::str_at(scale, "/metadata/resourceVersion");
-    if !sent.is_empty() && sent != object::str_at(current, "/metadata/resourceVersion") {
-        return Err(ApiError::conflict(&kind.resource, object::name(current)));
-    }
-    let mut new = current.clone();
-    object::set(&mut new, &["spec", "replicas"], replicas.into());
-    Ok(new)
 }
 
 fn check_identity(kind: &Kind, current: &Value, new: &Value) -> Result<(), ApiError> {
