@@ -156,8 +156,7 @@ fn long_functions(source: &Source) -> Vec<String> {
     let mut long = Vec::new();
     for (start, line) in lines.iter().enumerate() {
         let trimmed = line.trim_start();
-        let prefixes = ["fn ", "pub fn ", "pub(crate) fn ", "pub(super) fn ", "async fn ", "pub async fn "];
-        if trimmed.ends_with(';') || !prefixes.iter().any(|prefix| trimmed.starts_with(prefix)) {
+        if trimmed.ends_with(';') || !opens_function(trimmed) {
             continue;
         }
         let close = format!("{}}}", &line[..line.len() - trimmed.len()]);
@@ -167,6 +166,28 @@ fn long_functions(source: &Source) -> Vec<String> {
         }
     }
     long
+}
+
+/// Whatever stands before `fn`: visibility, `const`, `async`, `unsafe`, `extern "C"`.
+fn opens_function(line: &str) -> bool {
+    let before =
+        |word: &&str| word.starts_with("pub") || ["const", "async", "unsafe", "extern", "\"C\""].contains(word);
+    line.split([' ', ')']).filter(|word| !word.is_empty()).find(|word| !before(word)) == Some("fn")
+}
+
+#[test]
+fn a_function_is_seen_whatever_stands_before_it() {
+    let long = |head: &str| {
+        let text = format!("{head}() {{\n{}}}\n", "    step();\n".repeat(FUNCTION_MAX));
+        long_functions(&Source { path: "x.rs".to_owned(), text }).len()
+    };
+    for head in ["fn a", "pub(crate) async fn a", "pub(super) const fn a", "pub unsafe extern \"C\" fn a", "async fn a"]
+    {
+        assert_eq!(long(head), 1, "{head}");
+    }
+    for no_function in ["struct Fn", "mod fn_", "let a = fn"] {
+        assert_eq!(long(no_function), 0, "{no_function}");
+    }
 }
 
 #[test]
