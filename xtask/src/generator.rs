@@ -1,7 +1,7 @@
 //! Who sends the load: pods of the cluster (see `fleet.rs`), or the load generator as a child process.
 //!
-//! A child's stream is read line by line, its complaints are kept, its end is forwarded. It gets a process group of its own,
-//! so that a Ctrl-C at the terminal reaches it once, from here, and its full report still comes.
+//! A child's stream is read line by line, its complaints are kept, its end is forwarded. A Ctrl-C at the terminal reaches it
+//! once, from here, and its full report still comes.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
+use crate::child::bound_to_us;
 use crate::fleet::Fleet;
 use crate::problem;
 
@@ -74,16 +75,10 @@ pub(crate) struct Generator {
 impl Generator {
     /// Runs the load of a scenario file against a URL.
     pub(crate) fn spawn(binary: &Path, scenario: &Path, url: &str) -> Result<Generator> {
-        let mut child = Command::new(binary)
-            .arg(url)
-            .arg("--scenario")
-            .arg(scenario)
-            .arg("--intervals")
+        let mut child = bound_to_us(Command::new(binary).arg(url).arg("--scenario").arg(scenario).arg("--intervals"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true)
             .spawn()
             .with_context(|| problem::tool_missing("loadgen", "cargo build -p loadgen"))?;
         let stdout = child.stdout.take().expect("invariant: stdout is piped");

@@ -6,6 +6,7 @@ mod apply;
 mod archive;
 mod calibrate;
 mod checks;
+mod child;
 mod cli;
 mod cluster;
 mod cmd;

@@ -210,4 +210,9 @@ fn after_a_load_every_panel_and_every_rule_has_data_and_an_alert_fires_and_resol
 
     eventually("the alert resolves", Duration::from_secs(90), || !prometheus.is_firing());
     prometheus.stop();
+    let again = Prometheus::start(&lab);
+    assert!(Command::new("kill").args(["-9", &again.child.id().to_string()]).status().unwrap().success());
+    eventually("Prometheus goes with an observe that was killed", Duration::from_secs(60), || {
+        TcpStream::connect(&again.address).is_err()
+    });
 }

@@ -17,6 +17,7 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::child::bound_to_us;
 use crate::cli::ObserveArgs;
 use crate::cluster;
 use crate::http;
@@ -105,20 +106,17 @@ fn free_address(port: u16) -> Result<String> {
 fn spawn(dir: &Path, address: &str) -> Result<Child> {
     let log = log(dir);
     let file = std::fs::File::create(&log).with_context(|| problem::unwritable(&log))?;
-    Command::new("prometheus")
+    let mut command = Command::new("prometheus");
+    command
         .arg(format!("--config.file={}", dir.join("prometheus.yml").display()))
         .arg(format!("--storage.tsdb.path={}", dir.join("data").display()))
         .arg(format!("--web.listen-address={address}"))
         .stdin(Stdio::null())
         .stdout(file.try_clone()?)
-        .stderr(file)
-        // A Ctrl-C at the terminal reaches it once, from here.
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
-        .with_context(|| {
-            problem::tool_missing("prometheus", "apt-get install prometheus   (or brew install prometheus)")
-        })
+        .stderr(file);
+    bound_to_us(&mut command).spawn().with_context(|| {
+        problem::tool_missing("prometheus", "apt-get install prometheus   (or brew install prometheus)")
+    })
 }
 
 async fn await_ready(child: &mut Child, url: &str, dir: &Path) -> Result<()> {
