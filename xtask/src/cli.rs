@@ -68,6 +68,7 @@ Examples:
 const DOCTOR_EXAMPLES: &str = "\
 Examples:
   cargo xtask doctor --fix      mends what can harm nothing
+  cargo xtask doctor --env prod    whether its pods would fit here
   cargo xtask doctor -o json";
 
 #[derive(Parser)]
@@ -172,20 +173,27 @@ pub(crate) struct SetupArgs {
     /// Push this project's image to that registry first (with skopeo, crane or docker), for clusters that pull
     #[arg(long, value_name = "REGISTRY/PATH", conflicts_with = "image")]
     pub push: Option<String>,
+    /// How long to wait for the rollout, and again for metrics, like 90s or 10m [default: 3m and 5m]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
     /// Go on though the context does not look local
     #[arg(long)]
     pub yes: bool,
     /// Passed on to minikube start
     #[arg(long, value_name = "NAME", help_heading = "Minikube")]
     pub driver: Option<String>,
-    #[arg(long, value_name = "NAME", default_value = "containerd", help_heading = "Minikube")]
-    pub container_runtime: String,
-    #[arg(long, value_name = "N", default_value = "2", help_heading = "Minikube")]
-    pub cpus: String,
-    #[arg(long, value_name = "SIZE", default_value = "4g", help_heading = "Minikube")]
-    pub memory: String,
-    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Minikube")]
-    pub nodes: u32,
+    /// docker | containerd | cri-o [default: containerd]
+    #[arg(long, value_name = "NAME", help_heading = "Minikube")]
+    pub container_runtime: Option<String>,
+    /// [default: 2]
+    #[arg(long, value_name = "N", help_heading = "Minikube")]
+    pub cpus: Option<String>,
+    /// [default: 4g]
+    #[arg(long, value_name = "SIZE", help_heading = "Minikube")]
+    pub memory: Option<String>,
+    /// [default: 1]
+    #[arg(long, value_name = "N", help_heading = "Minikube")]
+    pub nodes: Option<u32>,
 }
 
 #[derive(Args, Clone)]
@@ -342,9 +350,13 @@ pub(crate) struct DemoArgs {
 
 #[derive(Args)]
 pub(crate) struct DoctorArgs {
-    /// Mend what can be mended without asking
+    /// Mend what can be mended without asking: start what is stopped, point the kubeconfig to it, enable metrics, remove
+    /// what dead clusters left
     #[arg(long)]
     pub fix: bool,
+    /// Whether that overlay of k8s/overlays would fit [default: as the profile is set up, else dev]
+    #[arg(long, value_name = "NAME")]
+    pub env: Option<String>,
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
 }

@@ -170,6 +170,13 @@ pub(crate) fn no_cluster(url: &str) -> Problem {
     Problem::new(format!("no cluster answers at {url}"), "cargo xtask setup")
 }
 
+pub(crate) fn embedded_stopped(profile: &str) -> Problem {
+    Problem::new(
+        format!("the embedded cluster of profile `{profile}` does not run"),
+        "cargo xtask setup   (starts it again)",
+    )
+}
+
 pub(crate) fn kubeconfig_unusable(path: &Path, remedy: &str) -> Problem {
     Problem::new(format!("the kubeconfig {} is not usable", path.display()), remedy)
 }
@@ -251,7 +258,64 @@ pub(crate) fn minikube_start(id: &str, message: &str, advice: &str, remedy: &str
 }
 
 pub(crate) fn minikube_state(profile: &str, state: &str, remedy: &str) -> Problem {
-    Problem::new(format!("Minikube profile `{profile}` is not healthy: {state}"), remedy)
+    Problem::new(format!("Minikube profile `{profile}`: {state}"), remedy)
+}
+
+/// A note, since the cluster works as it is.
+pub(crate) fn not_applied(profile: &str, flag: &str, asked: &str, has: &str) -> String {
+    format!(
+        "{flag} {asked} changes no existing cluster: profile `{profile}` has {has} \
+         (to make it anew: cargo xtask teardown, then setup)"
+    )
+}
+
+pub(crate) fn image_not_on_node(tag: &str, node: &str, archive: &str, profile: &str) -> Problem {
+    Problem::new(
+        format!("minikube loaded {tag} into some nodes, and node {node} does not list it"),
+        format!(
+            "minikube cp {archive} {node}:/image.tar -p {profile} && \
+             minikube ssh -p {profile} -n {node} -- sudo ctr -n=k8s.io images import /image.tar"
+        ),
+    )
+}
+
+pub(crate) fn metrics_image(profile: &str, image: &str, reason: &str, detail: &str) -> Problem {
+    let detail = if detail.is_empty() { String::new() } else { format!(": {detail}") };
+    Problem::new(
+        format!("metrics-server gets no image, so nothing is measured: {reason}{detail}"),
+        format!("minikube image load {} -p {profile}   (where a registry can be reached)", without_digest(image)),
+    )
+}
+
+fn without_digest(image: &str) -> &str {
+    image.split('@').next().unwrap_or(image)
+}
+
+pub(crate) fn metrics_not_ready(profile: &str, state: &str, detail: &str) -> Problem {
+    let detail = if detail.is_empty() { String::new() } else { format!(": {detail}") };
+    Problem::new(
+        format!("metrics-server runs and does not become ready ({state}{detail}), so nothing is measured"),
+        format!("kubectl --context {profile} -n kube-system rollout restart deployment metrics-server"),
+    )
+}
+
+pub(crate) fn metrics_unreachable(profile: &str, message: &str) -> Problem {
+    Problem::new(
+        format!("the API server does not reach metrics-server (FailedDiscoveryCheck): {message}"),
+        format!(
+            "minikube stop -p {profile} && minikube start -p {profile}   (behind a proxy, with NO_PROXY=10.96.0.0/12)"
+        ),
+    )
+}
+
+pub(crate) fn metrics_unavailable(profile: &str, seconds: u64, last: &str) -> Problem {
+    Problem::new(
+        match seconds {
+            0 => format!("the metrics API is not available: {last}"),
+            _ => format!("waited {seconds} s for the metrics API; last seen: {last}"),
+        },
+        format!("kubectl --context {profile} -n kube-system rollout restart deployment metrics-server"),
+    )
 }
 
 pub(crate) fn metrics_addon_absent(profile: &str) -> Problem {
@@ -312,6 +376,13 @@ pub(crate) fn apply_conflict(object: &str) -> Problem {
 pub(crate) fn pod_does_not_start(pod: &str, reason: &str, detail: &str) -> Problem {
     let detail = if detail.trim().is_empty() { String::new() } else { format!(": {}", detail.trim()) };
     Problem::new(format!("pod {pod} does not start: {reason}{detail}"), "cargo xtask status")
+}
+
+pub(crate) fn does_not_fit(deployment: &str, message: &str) -> Problem {
+    Problem::new(
+        format!("the pods of {deployment} fit on no node: {message}"),
+        "cargo xtask setup --env dev   (asks for least; or set up anew with more --cpus and --memory)",
+    )
 }
 
 pub(crate) fn waited_too_long(what: &str, seconds: u64, last: &str) -> Problem {

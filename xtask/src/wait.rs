@@ -23,29 +23,39 @@ pub(crate) struct Reached {
     pub(crate) at_once: bool,
 }
 
-const ROLLOUT_LIMIT_S: u64 = 180;
+pub(crate) const ROLLOUT_LIMIT: Duration = Duration::from_secs(180);
 /// Two scrapes, then one sync; with the addon of Minikube a scrape takes a minute.
-const METRICS_LIMIT_S: u64 = 300;
+pub(crate) const METRICS_LIMIT: Duration = Duration::from_secs(300);
 /// Pods may crash while what they need comes up; the third crash is no accident.
 const CRASHES_BORNE: i32 = 2;
 
 /// Until every replica runs the new template and is available.
-pub(crate) async fn rollout(client: &Client, workload: &Workload, selector: &str, step: &Step<'_>) -> Result<Reached> {
+pub(crate) async fn rollout(
+    client: &Client,
+    workload: &Workload,
+    selector: &str,
+    step: &Step<'_>,
+    limit: Duration,
+) -> Result<Reached> {
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), &workload.namespace);
     let pods: Api<Pod> = Api::namespaced(client.clone(), &workload.namespace);
     let named = watcher::Config::default().fields(&format!("metadata.name={}", workload.deployment));
     let selected = watcher::Config::default().labels(selector);
     let mut deployment_watch = watcher(deployments, named).default_backoff().touched_objects().boxed();
     let mut pod_watch = watcher(pods.clone(), selected).default_backoff().touched_objects().boxed();
-    let deadline = tokio::time::sleep(Duration::from_secs(ROLLOUT_LIMIT_S));
+    let deadline = tokio::time::sleep(limit);
     tokio::pin!(deadline);
     let mut last = String::new();
     let mut at_once = true;
+    let mut unfit: Option<String> = None;
     loop {
         tokio::select! {
             () = &mut deadline => {
-                let what = format!("the rollout of {}", workload.deployment);
-                return Err(problem::waited_too_long(&what, ROLLOUT_LIMIT_S, &last).into());
+                let name = &workload.deployment;
+                return Err(match &unfit {
+                    Some(message) => problem::does_not_fit(name, message),
+                    None => problem::waited_too_long(&format!("the rollout of {name}"), limit.as_secs(), &last),
+                }.into());
             }
             seen = deployment_watch.try_next() => if let Ok(Some(deployment)) = seen {
                 let state = RolloutState::of(&deployment);
@@ -57,6 +67,7 @@ pub(crate) async fn rollout(client: &Client, workload: &Workload, selector: &str
                 at_once = false;
             },
             seen = pod_watch.try_next() => if let Ok(Some(pod)) = seen {
+                unfit = unfit_words(&pod).or(unfit);
                 hopeless(&pods, &pod).await?;
             },
         }
@@ -64,7 +75,12 @@ pub(crate) async fn rollout(client: &Client, workload: &Workload, selector: &str
 }
 
 /// Until the HPA has computed a proposal from a metric (condition ScalingActive).
-pub(crate) async fn scaling_active(client: &Client, workload: &Workload, step: &Step<'_>) -> Result<Reached> {
+pub(crate) async fn scaling_active(
+    client: &Client,
+    workload: &Workload,
+    step: &Step<'_>,
+    limit: Duration,
+) -> Result<Reached> {
     let api: Api<HorizontalPodAutoscaler> = Api::namespaced(client.clone(), &workload.namespace);
     let named = watcher::Config::default().fields(&format!("metadata.name={}", workload.hpa));
     let mut watch = watcher(api, named).default_backoff().touched_objects().boxed();
@@ -82,10 +98,10 @@ pub(crate) async fn scaling_active(client: &Client, workload: &Workload, step: &
             at_once = false;
         }
     };
-    let ended = tokio::time::timeout(Duration::from_secs(METRICS_LIMIT_S), waiting).await;
+    let ended = tokio::time::timeout(limit, waiting).await;
     match ended {
         Ok(()) => Ok(Reached { words: last, at_once }),
-        Err(_) => Err(problem::waited_too_long("the autoscaler to see its metric", METRICS_LIMIT_S, &last).into()),
+        Err(_) => Err(problem::waited_too_long("the autoscaler to see its metric", limit.as_secs(), &last).into()),
     }
 }
 
@@ -133,6 +149,11 @@ impl RolloutState {
     fn words(&self) -> String {
         format!("{} of {} pods available", self.available, self.wanted)
     }
+}
+
+/// Why no node takes a pod; an autoscaler of nodes may still bring one.
+fn unfit_words(pod: &Pod) -> Option<String> {
+    pods::trouble(pod).filter(|(reason, _)| reason == "Unschedulable").map(|(_, message)| message)
 }
 
 async fn hopeless(pods: &Api<Pod>, pod: &Pod) -> Result<()> {

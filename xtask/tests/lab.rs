@@ -4,6 +4,8 @@
 // Helpers outside of `#[test]` functions fail a test by panicking too.
 #![allow(clippy::unwrap_used)]
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -141,6 +143,35 @@ fn by_hand_with_a_daemon_killed_in_the_middle_of_a_load() {
     let gone = lab.run(&["status"]);
     assert_eq!(gone.status.code(), Some(1));
     assert!(told(&gone).contains("cargo xtask setup --profile"), "{}", told(&gone));
+}
+
+#[test]
+fn the_doctor_starts_a_killed_cluster_and_clears_what_another_left() {
+    let _alone = alone();
+    let lab = Lab::new("e2e-doctor");
+    lab.succeed(&["setup", "--cluster", "embedded", "--pace", "fast"]);
+    let left = root().join(".swell/clusters").join(format!("left-{}", std::process::id()));
+    std::fs::create_dir_all(left.join("store")).unwrap();
+    let kubeconfig = lab.cluster_dir().join("kubeconfig");
+    assert!(Command::new("kill").args(["-9", &lab.daemon()]).status().unwrap().success());
+    eventually("the cluster dies", Duration::from_secs(60), || lab.processes().is_empty());
+    std::fs::set_permissions(&kubeconfig, Permissions::from_mode(0o644)).unwrap();
+
+    let found = lab.run(&["doctor"]);
+    assert_eq!(found.status.code(), Some(1), "{}", told(&found));
+    for words in ["WRONG cluster", "does not run", "note  left behind"] {
+        assert!(told(&found).contains(words), "{words}\n{}", told(&found));
+    }
+    let fixed = told(&lab.run(&["doctor", "--fix"]));
+    for words in ["fixed left behind", "removed ", "fixed cluster", " start   (was: "] {
+        assert!(fixed.contains(words), "{words}\n{fixed}");
+    }
+    assert!(!left.exists());
+    assert_eq!(std::fs::metadata(&kubeconfig).unwrap().permissions().mode() & 0o777, 0o600);
+    lab.succeed(&["setup"]);
+    lab.succeed(&["doctor", "--quiet"]);
+    let too_many = told(&lab.run(&["doctor", "--env", "nowhere"]));
+    assert!(too_many.contains("no environment `nowhere`"), "{too_many}");
 }
 
 #[test]

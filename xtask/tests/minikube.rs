@@ -28,13 +28,28 @@ impl Lab {
     }
 
     fn command(&self, failing: &str, args: &[&str]) -> Command {
+        let mut command = self.program(env!("CARGO_BIN_EXE_xtask"), failing);
+        command.args(args).args(["--profile", &self.profile]);
+        command
+    }
+
+    /// What the user or the machine does to the profile behind the lab's back.
+    #[track_caller]
+    fn minikube(&self, failing: &str, line: &str) {
+        let mut command = self.program(env!("CARGO_BIN_EXE_minikube-stand-in"), failing);
+        let ended = command.args(line.split(' ')).args(["-p", &format!("swell-{}", self.profile)]);
+        // Not `output()`: a daemon that it leaves behind would keep the pipe open.
+        let told = self.home.path().join("told");
+        let ended = ended.stdout(Stdio::null()).stderr(std::fs::File::create(&told).unwrap()).status().unwrap();
+        assert!(ended.success(), "{line}\n{}", std::fs::read_to_string(told).unwrap());
+    }
+
+    fn program(&self, program: &str, failing: &str) -> Command {
         let home = self.home.path();
         let path = std::env::var_os("PATH").unwrap_or_default();
         let path = std::env::join_paths(std::iter::once(home.join("bin")).chain(std::env::split_paths(&path))).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        let mut command = Command::new(program);
         command
-            .args(args)
-            .args(["--profile", &self.profile])
             .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap())
             .env("PATH", path)
             .env("MINIKUBE_HOME", home)
@@ -62,6 +77,23 @@ impl Lab {
         for word in words {
             assert!(told.contains(word), "{failing}: {word} is not said\n{told}");
         }
+    }
+
+    /// As a restart of the container engine leaves it: another port than the kubeconfig says.
+    fn move_port(&self) {
+        let path = self.home.path().join("kubeconfig");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(":6443"), "{text}");
+        std::fs::write(&path, text.replace(":6443", ":1")).unwrap();
+    }
+
+    /// The archives of the service and of the load generator.
+    fn archives(&self) -> [String; 2] {
+        let images = self.home.path().join("images");
+        self.succeed(&["image", "--dynamic", "--output", images.to_str().unwrap()]);
+        let found: Vec<String> =
+            std::fs::read_dir(&images).unwrap().flatten().map(|entry| entry.path().to_string_lossy().into()).collect();
+        ["swell-service", "swell-loadgen"].map(|name| found.iter().find(|path| path.contains(name)).unwrap().clone())
     }
 
     fn commands(&self) -> String {
@@ -158,17 +190,14 @@ fn every_failure_of_a_start_is_said_with_the_command_that_mends_it() {
 #[test]
 fn the_lab_runs_on_minikube_and_resumes_after_its_commonest_failures() {
     let lab = Lab::new("mk");
-    let images = lab.home.path().join("images");
-    lab.succeed(&["image", "--dynamic", "--output", images.to_str().unwrap()]);
-    let archive = std::fs::read_dir(&images).unwrap().flatten().map(|entry| entry.path());
-    let archive = archive.into_iter().find(|path| path.to_string_lossy().contains("swell-service")).unwrap();
-    let setup = ["setup", "--cluster", "minikube", "--pace", "fast", "--image", archive.to_str().unwrap()];
+    let [archive, _] = lab.archives();
+    let setup = ["setup", "--cluster", "minikube", "--pace", "fast", "--image", &archive];
 
     lab.fail("docker-down", &setup, &["PROVIDER_DOCKER_NOT_RUNNING", "try: sudo systemctl start docker"]);
     lab.fail("load-nothing", &setup, &["does not list localhost/swell-service:", "try: minikube image load"]);
     let resumed = lab.succeed(&setup);
     assert!(resumed.contains("same  cluster"), "{resumed}");
-    let again = lab.succeed(&["setup", "--image", archive.to_str().unwrap()]);
+    let again = lab.succeed(&["setup", "--image", &archive]);
     assert!(!again.contains("  done "), "a second setup acted:\n{again}");
     let other_driver: Vec<&str> = setup.iter().copied().chain(["--driver", "kvm2"]).collect();
     lab.fail("", &other_driver, &["kvm2 was asked for", "--driver "]);
@@ -184,4 +213,156 @@ fn the_lab_runs_on_minikube_and_resumes_after_its_commonest_failures() {
     );
     assert!(commands.contains("\"delete\""), "{commands}");
     assert!(!commands.contains("--all") && !commands.contains("--purge"), "{commands}");
+}
+
+/// What comes about before a verb is tried, and what it is tried with.
+struct Case<'c> {
+    what: &'c str,
+    /// To be given to Minikube first, and what it is to get wrong then.
+    before: &'c [(&'c str, &'c str)],
+    /// What Minikube gets wrong while the verb runs.
+    failing: &'c str,
+    verb: &'c [&'c str],
+}
+
+#[test]
+fn what_goes_wrong_after_the_start_is_said_with_the_command_that_mends_it() {
+    let lab = Lab::new("mk-after");
+    let [archive, other] = lab.archives();
+    let setup = ["setup", "--quiet", "--cluster", "minikube", "--pace", "fast", "--nodes", "2", "--image", &archive];
+    let quick = ["setup", "--quiet", "--timeout", "5s", "--image", &archive];
+    let patient = ["setup", "--quiet", "--image", &archive];
+    let load = ["setup", "--quiet", "--image", &other];
+    let case = |what, before, failing, verb| Case { what, before, failing, verb };
+    let enable = "addons enable metrics-server";
+    let (unreachable, unpulled, unready, well) = (
+        [("metrics-unreachable", enable)],
+        [("metrics-not-pulled", enable)],
+        [("metrics-not-ready", enable)],
+        [("", enable)],
+    );
+    let cases = [
+        case("the addon is refused", &[], "addon-disabled,addon-refused", &setup),
+        case("the doctor looks", &[], "", &["doctor", "--quiet"]),
+        case("the doctor enables it", &[], "", &["doctor", "--quiet", "--fix"]),
+        case("set up", &[], "", &setup),
+        case("other sizes are asked for", &[], "", &["setup", "--quiet", "--cpus", "7", "--memory", "4096m"]),
+        case("load: nothing is loaded", &[], "load-nothing", &load),
+        case("load: the old image stays", &[], "load-old-stays", &load),
+        case("load: the disk is full", &[], "load-disk-full", &load),
+        case("load: one node lacks it", &[], "load-first-node-only", &load),
+        case("metrics: unreachable", &unreachable, "", &quick),
+        case("metrics: no image", &unpulled, "", &patient),
+        case("metrics: not ready", &unready, "", &quick),
+        case("metrics: well again", &well, "", &patient),
+        case("services are not listed", &[], "service-list-fails", &["status", "--quiet"]),
+        case("paused", &[("", "pause")], "", &["load", "--quiet", "--rate", "1", "--duration", "1s"]),
+        case("set up, paused", &[], "", &["setup", "--quiet"]),
+        case("stopped", &[("", "stop")], "", &["status", "--quiet"]),
+        case("stopped", &[], "", &["watch", "--quiet", "--for", "1s"]),
+        case("its machine is gone", &[], "status-null", &["status", "--quiet"]),
+        case("Docker is down", &[], "docker-down", &["status", "--quiet"]),
+        case("the doctor starts it", &[], "", &["doctor", "--quiet", "--fix"]),
+        case("another driver", &[], "", &["setup", "--quiet", "--driver", "kvm2"]),
+        case("moved to another port", &[], "moved", &["status", "--quiet"]),
+        case("the doctor finds it", &[], "", &["doctor", "--fix"]),
+        case("set up, moved", &[], "moved", &["setup", "--quiet"]),
+        case("deleted", &[("", "delete")], "", &["status", "--quiet"]),
+        case("torn down, deleted", &[], "", &["teardown", "--quiet"]),
+    ];
+    let mut all = String::new();
+    for Case { what, before, failing, verb } in cases {
+        before.iter().for_each(|(failing, line)| lab.minikube(failing, line));
+        let failing = if failing == "moved" {
+            lab.move_port();
+            ""
+        } else {
+            failing
+        };
+        let output = lab.run(failing, verb);
+        let mut said = String::from_utf8_lossy(&output.stderr).into_owned();
+        // Of the doctor's findings those that follow from the case alone; the machine's are its own.
+        let told = String::from_utf8_lossy(&output.stdout);
+        let of_the_case =
+            |line: &&str| ["fixed ", "WRONG cluster", "WRONG metrics API"].iter().any(|it| line.contains(it));
+        told.lines().filter(of_the_case).for_each(|line| said.push_str(&format!("{}\n", line.trim())));
+        said = [(&*lab.profile, "PROFILE"), (&archive, "SERVICE.tar"), (&other, "LOADGEN.tar")]
+            .iter()
+            .fold(said, |said, (from, to)| said.replace(from, to));
+        let code = output.status.code().unwrap();
+        all.push_str(&format!("{what}: {} {code}\n{said}", verb[0]));
+    }
+    let tag = other.rsplit('-').next().unwrap().trim_end_matches(".tar");
+    expect_test::expect![[r#"
+        the addon is refused: setup 1
+        error: minikube addons enable metrics-server failed: MK_ADDON_ENABLE: enable failed: run callbacks: running callbacks: [sudo kubectl apply: Process exited with status 1]
+          try: minikube addons enable metrics-server -p swell-PROFILE --alsologtostderr
+        the doctor looks: doctor 1
+        WRONG metrics API        the cluster has no metrics API (APIService v1beta1.metrics.k8s.io is missing)
+        the doctor enables it: doctor 1
+        fixed metrics API        minikube addons enable metrics-server -p swell-PROFILE   (was: the cluster has no metrics API (APIService v1beta1.metrics.k8s.io is missing))
+        set up: setup 0
+        other sizes are asked for: setup 0
+        note: --cpus 7 changes no existing cluster: profile `swell-PROFILE` has 2 (to make it anew: cargo xtask teardown, then setup)
+        load: nothing is loaded: setup 1
+        error: minikube says that it loaded the image, but does not list localhost/swell-loadgen:TAG
+          try: minikube image load LOADGEN.tar -p swell-PROFILE --alsologtostderr
+        load: the old image stays: setup 1
+        error: minikube says that it loaded the image, but does not list localhost/swell-loadgen:TAG
+          try: minikube image load LOADGEN.tar -p swell-PROFILE --alsologtostderr
+        load: the disk is full: setup 1
+        error: minikube says that it loaded the image, but does not list localhost/swell-loadgen:TAG (Failed to load LOADGEN.tar: loading image: containerd: write /var/lib/minikube/images: no space left on device)
+          try: minikube ssh -p swell-PROFILE -- sudo crictl rmi --prune   (removes unused images from its node)
+        load: one node lacks it: setup 1
+        error: minikube loaded localhost/swell-loadgen:TAG into some nodes, and node swell-PROFILE-m02 does not list it
+          try: minikube cp LOADGEN.tar swell-PROFILE-m02:/image.tar -p swell-PROFILE && minikube ssh -p swell-PROFILE -n swell-PROFILE-m02 -- sudo ctr -n=k8s.io images import /image.tar
+        metrics: unreachable: setup 1
+        error: the API server does not reach metrics-server (FailedDiscoveryCheck): cannot connect to ADDRESS: Connection refused (os error 111)
+          try: minikube stop -p swell-PROFILE && minikube start -p swell-PROFILE   (behind a proxy, with NO_PROXY=10.96.0.0/12)
+        metrics: no image: setup 1
+        error: metrics-server gets no image, so nothing is measured: ImagePullBackOff: Back-off pulling image "registry.k8s.io/metrics-server/metrics-server:v0.8.1": ErrImagePull: Failed to pull image "registry.k8s.io/metrics-server/metrics-server:v0.8.1": this node pulls from no registry; load the image with `nanokube image load FILE`
+          try: minikube image load registry.k8s.io/metrics-server/metrics-server:v0.8.1 -p swell-PROFILE   (where a registry can be reached)
+        metrics: not ready: setup 1
+        error: metrics-server runs and does not become ready (Running), so nothing is measured
+          try: kubectl --context swell-PROFILE -n kube-system rollout restart deployment metrics-server
+        metrics: well again: setup 0
+        services are not listed: status 0
+        paused: load 1
+        error: Minikube profile `swell-PROFILE`: it is paused
+          try: minikube unpause -p swell-PROFILE
+        set up, paused: setup 0
+        stopped: status 1
+        error: Minikube profile `swell-PROFILE`: it is stopped
+          try: cargo xtask setup --profile PROFILE   (starts it again)
+        stopped: watch 1
+        error: Minikube profile `swell-PROFILE`: it is stopped
+          try: cargo xtask setup --profile PROFILE   (starts it again)
+        its machine is gone: status 1
+        error: Minikube profile `swell-PROFILE`: its container or virtual machine is gone
+          try: cargo xtask setup --profile PROFILE   (makes it again)
+        Docker is down: status 1
+        error: Minikube profile `swell-PROFILE`: minikube status ended with exit code 80: GUEST_STATUS: status error: host: state: docker container inspect: Cannot connect to the Docker daemon
+          try: sudo systemctl start docker
+        the doctor starts it: doctor 0
+        fixed cluster            minikube start --interactive=false --keep-context -p swell-PROFILE   (was: Minikube profile `swell-PROFILE`: it is stopped)
+        another driver: setup 1
+        error: Minikube profile `swell-PROFILE`: it exists with driver docker, and kvm2 was asked for
+          try: cargo xtask setup --cluster minikube --driver docker   (or another --profile)
+        moved to another port: status 1
+        error: Minikube profile `swell-PROFILE`: the kubeconfig points to where it was before its restart
+          try: minikube update-context -p swell-PROFILE
+        the doctor finds it: doctor 1
+        fixed cluster            minikube update-context -p swell-PROFILE   (was: Minikube profile `swell-PROFILE`: the kubeconfig points to where it was before its restart)
+        set up, moved: setup 0
+        deleted: status 1
+        error: Minikube profile `swell-PROFILE`: there is no such profile
+          try: cargo xtask setup --profile PROFILE
+        torn down, deleted: teardown 0
+    "#]].assert_eq(&without_address(&all.replace(tag, "TAG")));
+}
+
+/// Every cluster has addresses of its own.
+fn without_address(text: &str) -> String {
+    let Some((before, after)) = text.split_once("connect to 127.") else { return text.to_owned() };
+    format!("{before}connect to ADDRESS{}", &after[after.find(": ").unwrap()..])
 }

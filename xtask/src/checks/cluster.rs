@@ -10,12 +10,13 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
+use super::capacity::{Supply, mebibytes};
 use super::{Finding, Fix};
 use crate::observer;
 use crate::pods;
 use crate::session::{ProviderKind, Session};
 use crate::wait;
-use crate::workload::{Facts, Workload};
+use crate::workload::{Facts, Workload, milli_cpu};
 
 pub(crate) async fn check(client: &Client, session: &Session, workload: &Workload) -> Result<Vec<Finding>> {
     let namespace = workload.namespace.as_str();
@@ -80,6 +81,20 @@ async fn nodes(client: &Client) -> Option<Finding> {
     } else {
         Finding::wrong("nodes", format!("{up} of {all} ready"), "cargo xtask setup   (or: kubectl describe nodes)")
     })
+}
+
+/// What its nodes have for pods; none where this user may not see nodes.
+pub(crate) async fn supply(client: &Client) -> Option<Supply> {
+    let nodes: Api<Node> = Api::all(client.clone());
+    let listed = nodes.list(&ListParams::default()).await.ok()?.items;
+    let allocatable = |resource: &str| -> Vec<String> {
+        let of = |node: &Node| Some(node.status.as_ref()?.allocatable.as_ref()?.get(resource)?.0.clone());
+        listed.iter().filter_map(of).collect()
+    };
+    let milli = allocatable("cpu").iter().filter_map(|quantity| milli_cpu(quantity)).sum();
+    let mebibytes = allocatable("memory").iter().filter_map(|quantity| mebibytes(quantity)).sum();
+    let of = if listed.len() == 1 { "its node".to_owned() } else { format!("its {} nodes together", listed.len()) };
+    (milli > 0).then_some(Supply { of, milli, mebibytes })
 }
 
 /// Utilization is a share of the request: one container without it, and the autoscaler computes nothing.

@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use super::Finding;
+use super::capacity::Supply;
 use crate::image;
 use crate::terminal::Terminal;
 use crate::workspace::Workspace;
@@ -53,7 +54,56 @@ fn tools() -> Vec<Finding> {
             None => Finding::fine(tool, "not installed; the embedded cluster does without"),
         });
     }
+    if is_there("minikube") {
+        all.push(driver(&DRIVERS.map(|(name, args)| (name, is_there(name).then(|| ask(name, args))))));
+    }
     all
+}
+
+/// What Minikube can make a node with, and how to ask whether it would.
+const DRIVERS: [(&str, &[&str]); 5] = [
+    ("docker", &["version", "--format", "{{.Server.Version}}"]),
+    ("podman", &["version", "--format", "{{.Version}}"]),
+    ("qemu-system-x86_64", &["--version"]),
+    ("virsh", &["--version"]),
+    ("VBoxManage", &["--version"]),
+];
+
+/// Each driver: absent, or its version, or why it does not answer.
+pub(super) fn driver(found: &[(&str, Option<Result<String, String>>)]) -> Finding {
+    let works = found.iter().find_map(|(name, answer)| Some((name, answer.as_ref()?.as_ref().ok()?)));
+    if let Some((name, version)) = works {
+        return Finding::fine("driver", format!("{name} {version}"));
+    }
+    let broken = found.iter().find_map(|(name, answer)| Some((name, answer.as_ref()?.as_ref().err()?)));
+    match broken {
+        Some((name, why)) if why.contains("permission denied") => Finding::note(
+            "driver",
+            format!("{name} is installed, and this user may not use it: {why}"),
+            format!("sudo usermod -aG {name} $USER   (then log in again)"),
+        ),
+        Some((name, why)) => Finding::note(
+            "driver",
+            format!("{name} is installed and does not answer: {why}"),
+            format!("sudo systemctl start {name}   (or: cargo xtask setup --cluster embedded)"),
+        ),
+        None => Finding::note(
+            "driver",
+            "Minikube finds no container engine or hypervisor to make a node with",
+            "cargo xtask setup --cluster embedded   (which needs none; or install one: https://docs.docker.com/engine/install/)",
+        ),
+    }
+}
+
+fn ask(tool: &str, args: &[&str]) -> Result<String, String> {
+    let output = std::process::Command::new(tool).args(args).output().map_err(|error| error.to_string())?;
+    let first = |bytes: &[u8]| String::from_utf8_lossy(bytes).lines().next().unwrap_or_default().trim().to_owned();
+    if output.status.success() { Ok(first(&output.stdout)) } else { Err(first(&output.stderr)) }
+}
+
+fn is_there(tool: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(tool).is_file())
 }
 
 pub(super) fn cores(cores: usize) -> Finding {
@@ -67,12 +117,27 @@ pub(super) fn cores(cores: usize) -> Finding {
     )
 }
 
-pub(super) fn memory(meminfo: &str) -> Finding {
-    let available = meminfo.lines().find_map(|line| {
+/// What an embedded cluster of this machine has for pods: half a core is for itself.
+pub(crate) fn supply() -> Supply {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let available = available_mb(&std::fs::read_to_string("/proc/meminfo").unwrap_or_default());
+    Supply {
+        of: "this machine".to_owned(),
+        milli: (i64::try_from(cores).unwrap_or(1) * 1000 - 500).max(500),
+        mebibytes: available.and_then(|mb| i64::try_from(mb).ok()).unwrap_or(i64::MAX),
+    }
+}
+
+fn available_mb(meminfo: &str) -> Option<u64> {
+    let kb = meminfo.lines().find_map(|line| {
         let rest = line.strip_prefix("MemAvailable:")?;
         rest.split_whitespace().next()?.parse::<u64>().ok()
     });
-    match available.map(|kb| kb / 1024) {
+    kb.map(|kb| kb / 1024)
+}
+
+pub(super) fn memory(meminfo: &str) -> Finding {
+    match available_mb(meminfo) {
         Some(mb) if mb >= MEMORY_WANTED_MB => Finding::fine("memory", format!("{mb} MB available")),
         Some(mb) => Finding::note(
             "memory",

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::capacity::{Demand, Supply, check as capacity};
 use super::cluster::{autoscaler, overlap, pod_states, pull_policy, requests, single_autoscaler};
-use super::machine::{cores, limiter, memory};
+use super::machine::{cores, driver, limiter, memory};
 use super::{Finding, Fix, State};
 
 fn deployment(name: &str, container: Value) -> k8s_openapi::api::apps::v1::Deployment {
@@ -102,6 +103,38 @@ fn fixing_a_kubeconfig_takes_it_from_others() {
     let path = dir.path().join("kubeconfig");
     std::fs::write(&path, "").unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-    Fix::OwnerOnly(path.clone()).apply().unwrap();
+    Fix::OwnerOnly(path.clone()).apply(None).unwrap();
     assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_driver_that_answers_is_enough_and_one_that_does_not_is_named() {
+    let (works, denied) = (Some(Ok("28.1".to_owned())), Some(Err("dial unix: permission denied".to_owned())));
+    let down = Some(Err("Cannot connect to the Docker daemon".to_owned()));
+    check(&driver(&[("docker", down.clone()), ("podman", works)]), State::Fine, "podman 28.1");
+    check(&driver(&[("docker", denied), ("podman", None)]), State::Note, "may not use it");
+    check(&driver(&[("docker", down), ("podman", None)]), State::Note, "does not answer: Cannot connect");
+    check(&driver(&[("docker", None), ("podman", None)]), State::Note, "no container engine");
+}
+
+#[test]
+fn what_does_not_fit_is_found_before_it_is_pending() {
+    let objects = [
+        json!({"kind": "Deployment", "metadata": {"name": "web"}, "spec": {"template": {"spec": {"containers": [
+            {"resources": {"requests": {"cpu": "250m", "memory": "64Mi"}}},
+            {"resources": {"requests": {"cpu": "50m"}}}]}}}}),
+        json!({"kind": "HorizontalPodAutoscaler", "metadata": {"name": "web"},
+            "spec": {"minReplicas": 2, "maxReplicas": 6}}),
+    ];
+    let workload = crate::workload::Workload {
+        deployment: "web".into(),
+        hpa: "web".into(),
+        ..crate::workload::Workload::default()
+    };
+    let demand = Demand::of("prod", &objects, &workload);
+    assert_eq!((demand.milli, demand.mebibytes, demand.min, demand.max), (300, 64, 2, 6));
+    let supply = |milli, mebibytes| Supply { of: "its node".into(), milli, mebibytes };
+    check(&capacity(&demand, &supply(1800, 4000), "grow"), State::Fine, "2 to 6 pods of 300m");
+    check(&capacity(&demand, &supply(1500, 4000), "grow"), State::Note, "beyond 5 pods they stay Pending");
+    check(&capacity(&demand, &supply(4000, 70), "grow"), State::Wrong, "room for 1");
 }

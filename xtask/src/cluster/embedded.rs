@@ -100,6 +100,16 @@ impl Embedded {
             .collect()
     }
 
+    pub(crate) fn is_running(&self) -> Result<bool> {
+        Ok(self.instance()?.is_some())
+    }
+
+    /// With the controllers' constants as the instance remembers them.
+    pub(crate) fn restart(&self) -> Result<String> {
+        self.run(&["start", "--wait"])?;
+        Ok(format!("nanokube --dir {} start", self.dir.display()))
+    }
+
     pub(crate) fn condition(&self) -> String {
         match self.instance() {
             Ok(Some(instance)) => summary(&instance),

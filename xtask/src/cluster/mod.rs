@@ -8,13 +8,14 @@ mod embedded;
 mod minikube;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
 pub(crate) use self::context::check_permissions;
 use crate::cli::SetupArgs;
-use crate::problem;
+use crate::problem::{self, Problem};
 use crate::session::{Pace, ProviderKind, Session};
 use crate::terminal::{Step, Terminal};
 use crate::workspace::Workspace;
@@ -30,6 +31,15 @@ pub(crate) struct Access {
     pub acted: bool,
     /// One line for the user: address, version, limiter.
     pub summary: String,
+}
+
+/// Repairs that a provider makes by itself, and that lose nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mend {
+    Start,
+    Unpause,
+    UpdateContext,
+    EnableMetrics,
 }
 
 /// How load reaches the service.
@@ -201,9 +211,15 @@ impl Cluster {
     }
 
     /// Turns on whatever serves metrics.k8s.io, where that is not a matter of course.
-    pub(crate) async fn ensure_metrics(&self, client: &kube::Client, step: &Step<'_>, pace: Pace) -> Result<()> {
+    pub(crate) async fn ensure_metrics(
+        &self,
+        client: &kube::Client,
+        step: &Step<'_>,
+        pace: Pace,
+        limit: Duration,
+    ) -> Result<()> {
         match self {
-            Cluster::Minikube(minikube) => minikube.ensure_metrics(client, step, pace).await,
+            Cluster::Minikube(minikube) => minikube.ensure_metrics(client, step, pace, limit).await,
             Cluster::Embedded(_) | Cluster::Context(_) => Ok(()),
         }
     }
@@ -245,6 +261,52 @@ impl Cluster {
         }
     }
 
+    pub(crate) fn is_running(&self) -> Result<bool> {
+        match self {
+            Cluster::Embedded(embedded) => embedded.is_running(),
+            Cluster::Minikube(minikube) => minikube.is_running(),
+            Cluster::Context(_) => Ok(true),
+        }
+    }
+
+    /// What keeps it from answering, and what may be done about that without asking.
+    pub(crate) fn trouble(&self, profile: &str) -> Option<(Problem, Option<Mend>)> {
+        match self {
+            Cluster::Embedded(embedded) => match embedded.is_running() {
+                Ok(true) => None,
+                Ok(false) => Some((problem::embedded_stopped(profile), embedded.exists().then_some(Mend::Start))),
+                Err(_) => Some((problem::tool_missing("nanokube", "cargo build -p nanokube"), None)),
+            },
+            Cluster::Minikube(minikube) => minikube.mendable_trouble(),
+            Cluster::Context(_) => None,
+        }
+    }
+
+    /// What keeps it from measuring pods.
+    pub(crate) async fn metrics_trouble(&self, client: &kube::Client) -> Option<(Problem, Option<Mend>)> {
+        match self {
+            Cluster::Minikube(minikube) => minikube.metrics_trouble(client).await,
+            Cluster::Embedded(_) | Cluster::Context(_) => None,
+        }
+    }
+
+    /// Does what was found mendable; what it did, as a command.
+    pub(crate) fn mend(&self, mend: Mend) -> Result<String> {
+        match self {
+            Cluster::Embedded(embedded) => embedded.restart(),
+            Cluster::Minikube(minikube) => minikube.mend(mend),
+            Cluster::Context(_) => Ok("nothing: the cluster is somebody else's".to_owned()),
+        }
+    }
+
+    /// How to give it more CPU and memory.
+    pub(crate) fn enlarge(&self) -> &'static str {
+        match self {
+            Cluster::Minikube(_) => "cargo xtask teardown   (then set up anew with more --cpus and --memory)",
+            Cluster::Embedded(_) | Cluster::Context(_) => "cargo xtask setup --env dev   (asks for least)",
+        }
+    }
+
     /// One line on how it is, for status and doctor.
     pub(crate) fn condition(&self) -> String {
         match self {
@@ -263,9 +325,25 @@ pub(crate) async fn connect(kubeconfig: &Path, context: &str) -> Result<kube::Cl
 /// For a look at how it is now. An API that is unavailable is then what there is to tell; `connect_session` asks it again for
 /// minutes.
 pub(crate) async fn connect_to_look(session: &Session) -> Result<kube::Client> {
-    let mut config = config(&session.kubeconfig, &session.context).await?;
-    config.default_retry = false;
-    client(&session.kubeconfig, config).await
+    let look = async {
+        let mut config = config(&session.kubeconfig, &session.context).await?;
+        config.default_retry = false;
+        client(&session.kubeconfig, config).await
+    };
+    look.await.map_err(|error| explained(session, error))
+}
+
+/// Who runs the cluster may know why it does not answer: it is stopped, paused, gone, or elsewhere since a restart.
+fn explained(session: &Session, error: anyhow::Error) -> anyhow::Error {
+    if session.provider != ProviderKind::Minikube {
+        return error;
+    }
+    let known = minikube::Minikube::existing(&session.profile).map(|minikube| minikube.trouble());
+    match known {
+        Ok(Some(trouble)) => trouble.into(),
+        Ok(None) => error,
+        Err(missing) => missing,
+    }
 }
 
 async fn config(kubeconfig: &Path, context: &str) -> Result<kube::Config> {
@@ -281,7 +359,7 @@ async fn client(kubeconfig: &Path, config: kube::Config) -> Result<kube::Client>
     let url = config.cluster_url.to_string();
     let client = kube::Client::try_from(config)
         .with_context(|| problem::kubeconfig_unusable(kubeconfig, "cargo xtask setup"))?;
-    let probe = tokio::time::timeout(std::time::Duration::from_secs(10), client.apiserver_version());
+    let probe = tokio::time::timeout(Duration::from_secs(10), client.apiserver_version());
     match probe.await {
         Ok(Ok(_)) => Ok(client),
         Ok(Err(error)) => Err(error).context(problem::no_cluster(&url)),
@@ -290,7 +368,7 @@ async fn client(kubeconfig: &Path, config: kube::Config) -> Result<kube::Client>
 }
 
 pub(crate) async fn connect_session(session: &Session) -> Result<kube::Client> {
-    connect(&session.kubeconfig, &session.context).await
+    connect(&session.kubeconfig, &session.context).await.map_err(|error| explained(session, error))
 }
 
 #[cfg(test)]

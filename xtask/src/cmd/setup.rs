@@ -28,7 +28,7 @@ use crate::workload::{Facts, MANAGED_BY, MANAGER, Workload};
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
 /// The package whose image the manifests of `k8s/` run.
 const SERVICE: &str = "service";
-const DEFAULT_ENVIRONMENT: &str = "dev";
+pub(crate) const DEFAULT_ENVIRONMENT: &str = "dev";
 /// The component that shortens the windows.
 const FAST: &str = "k8s/components/fast";
 
@@ -71,9 +71,9 @@ pub(crate) async fn perform(lab: &Lab<'_>, args: &SetupArgs) -> Result<(Session,
     let image = load_image(lab, &cluster, &mut session, &rendered)?;
     let companions = load_companions(lab, &cluster, &mut session, &rendered)?;
     deploy(lab, &client, &mut session, &rendered, &rendered.substitutes(image.as_deref(), companions)).await?;
+    await_companions(lab, &client, &rendered, args.timeout).await?;
+    await_ready(lab, &cluster, &client, &rendered, session.pace, args.timeout).await?;
     let facts = Facts::read(&client, &workload).await?;
-    await_companions(lab, &client, &rendered).await?;
-    await_ready(lab, &cluster, &client, &workload, &facts, session.pace).await?;
     let url = load::service_url(lab, &session, &client, &workload, &facts).await?;
     http::get(&url, PROBE_LIMIT).await.with_context(|| problem::service_unreachable(&url))?;
     session.complete = true;
@@ -298,11 +298,17 @@ fn summary(applied: &Applied) -> String {
     format!("{} applied, {} unchanged, {} removed", applied.changed.len(), applied.unchanged, applied.pruned.len())
 }
 
-async fn await_companions(lab: &Lab<'_>, client: &Client, rendered: &Rendering) -> Result<()> {
+async fn await_companions(
+    lab: &Lab<'_>,
+    client: &Client,
+    rendered: &Rendering,
+    timeout: Option<Duration>,
+) -> Result<()> {
+    let limit = timeout.unwrap_or(wait::ROLLOUT_LIMIT);
     for Companion { deployment, selector, .. } in &rendered.companions {
         let step = lab.terminal.step("rollout");
         let companion = Workload { deployment: deployment.clone(), ..rendered.workload.clone() };
-        let reached = wait::rollout(client, &companion, selector, &step).await?;
+        let reached = wait::rollout(client, &companion, selector, &step, limit).await?;
         step.ended(!reached.at_once, &format!("{deployment}: {}", reached.words));
     }
     Ok(())
@@ -312,16 +318,20 @@ async fn await_ready(
     lab: &Lab<'_>,
     cluster: &Cluster,
     client: &Client,
-    workload: &Workload,
-    facts: &Facts,
+    rendered: &Rendering,
     pace: Pace,
+    timeout: Option<Duration>,
 ) -> Result<()> {
+    let workload = &rendered.workload;
+    let facts = Facts::read(client, workload).await?;
     let step = lab.terminal.step("rollout");
-    let reached = wait::rollout(client, workload, &facts.selector, &step).await?;
+    let limit = timeout.unwrap_or(wait::ROLLOUT_LIMIT);
+    let reached = wait::rollout(client, workload, &facts.selector, &step, limit).await?;
     step.ended(!reached.at_once, &reached.words);
     let step = lab.terminal.step("metrics");
-    cluster.ensure_metrics(client, &step, pace).await?;
-    let reached = wait::scaling_active(client, workload, &step).await?;
+    let limit = timeout.unwrap_or(wait::METRICS_LIMIT);
+    cluster.ensure_metrics(client, &step, pace, limit).await?;
+    let reached = wait::scaling_active(client, workload, &step, limit).await?;
     step.ended(!reached.at_once, &format!("autoscaler: {}", reached.words));
     Ok(())
 }

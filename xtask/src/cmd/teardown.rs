@@ -18,7 +18,7 @@ pub(crate) async fn run(lab: &Lab<'_>, args: &TeardownArgs) -> Result<u8> {
     if delete_cluster {
         delete(lab, &cluster).await?;
     } else {
-        remove_objects(lab, &session).await?;
+        remove_objects(lab, &cluster, &session).await?;
     }
     if delete_cluster || !session.created.cluster {
         Session::remove(&lab.workspace, &lab.profile)?;
@@ -55,10 +55,14 @@ async fn await_end(cluster: &Cluster) -> Vec<i32> {
 }
 
 /// In a cluster that we did not make: what carries our label, and the namespace only if we made that.
-async fn remove_objects(lab: &Lab<'_>, session: &Session) -> Result<()> {
+async fn remove_objects(lab: &Lab<'_>, cluster: &Cluster, session: &Session) -> Result<()> {
     let step = lab.terminal.step("remove objects");
     if session.namespace.is_empty() {
         step.same("nothing was deployed");
+        return Ok(());
+    }
+    if !cluster.exists()? {
+        step.same(&format!("{} is gone, and with it what was in it", cluster.describe()));
         return Ok(());
     }
     let client = cluster::connect_session(session).await?;

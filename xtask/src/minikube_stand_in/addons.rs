@@ -1,10 +1,11 @@
 //! `addons enable` and `addons list`. Enabling says nothing about health: it returns before anything runs.
 //!
 //! nanokube measures by itself, so `metrics-server` is a Deployment of no replicas that carries the addon's arguments,
-//! and the APIService that says that metrics are available.
+//! and an APIService that nanokube calls available. Where the addon is to fail, it fails there in earnest.
 
 use anyhow::Result;
-use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::Client;
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Map, Value, json};
 
@@ -31,6 +32,15 @@ pub(crate) fn enable(mut call: Call) -> Result<u8> {
     println!(
         "You can view the list of minikube maintainers at: https://github.com/kubernetes/minikube/blob/master/OWNERS"
     );
+    if profile.is_paused {
+        let message = format!("enabled failed: is the profile {name:?} paused?");
+        return Err(Fatal::new(11, "MK_ADDON_ENABLE_PAUSED", message, "").into());
+    }
+    if call.scenario.has("addon-refused") {
+        let message =
+            "enable failed: run callbacks: running callbacks: [sudo kubectl apply: Process exited with status 1]";
+        return Err(Fatal::new(10, "MK_ADDON_ENABLE", message, "").into());
+    }
     if profile.is_running {
         apply(&call, &name, &addon)?;
     }
@@ -66,50 +76,106 @@ pub(crate) fn apply(call: &Call, profile: &str, addon: &str) -> Result<()> {
     if addon != "metrics-server" || call.scenario.has("addon-disabled") || !service::has_cluster() {
         return Ok(());
     }
+    let scenario = &call.scenario;
+    let is_pulled = !scenario.has("metrics-not-pulled");
+    let is_ready = !scenario.has("metrics-not-ready");
+    let is_served = is_pulled && is_ready && !scenario.has("metrics-unreachable");
     service::with_client(profile, async |client| {
-        let apply = PatchParams::apply("minikube-stand-in").force();
-        let (deployment, api_service) = (metrics_server(), metrics_api());
-        let deployments =
-            Api::<DynamicObject>::namespaced_with(client.clone(), "kube-system", &resource("apps", "v1", "Deployment"));
-        deployments.patch("metrics-server", &apply, &Patch::Apply(&deployment)).await?;
-        let services = Api::<DynamicObject>::all_with(client, &resource("apiregistration.k8s.io", "v1", "APIService"));
-        services.patch("v1beta1.metrics.k8s.io", &apply, &Patch::Apply(&api_service)).await?;
-        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let condition = json!({
-            "type": "Available", "status": "True", "reason": "Passed", "message": "all checks passed",
-            "lastTransitionTime": now,
-        });
-        let status = json!({
-            "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "status": { "conditions": [condition] },
-        });
-        services.patch_status("v1beta1.metrics.k8s.io", &apply, &Patch::Apply(&status)).await?;
-        Ok(())
+        put(&client, "kube-system", &metrics_server(u64::from(!is_pulled))).await?;
+        put(&client, "kube-system", &metrics_service()).await?;
+        if !is_ready {
+            put(&client, "kube-system", &unready_pod()).await?;
+        }
+        // Anew: an API becomes local again only without a trace of its service.
+        let services: Api<DynamicObject> = Api::all_with(client.clone(), &resource(&metrics_api(true)));
+        if services.get_opt("v1beta1.metrics.k8s.io").await?.is_some() {
+            services.delete("v1beta1.metrics.k8s.io", &DeleteParams::default()).await?;
+        }
+        put(&client, "", &metrics_api(is_served)).await
     })
 }
 
-fn resource(group: &str, version: &str, kind: &str) -> ApiResource {
-    ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
+/// Applies an object, and its status where it has one.
+async fn put(client: &Client, namespace: &str, object: &Value) -> Result<()> {
+    let (name, resource) = (word(object, "/metadata/name"), resource(object));
+    let api: Api<DynamicObject> = match namespace {
+        "" => Api::all_with(client.clone(), &resource),
+        namespace => Api::namespaced_with(client.clone(), namespace, &resource),
+    };
+    let apply = PatchParams::apply("minikube-stand-in").force();
+    api.patch(name, &apply, &Patch::Apply(object)).await?;
+    if object["status"].is_object() {
+        api.patch_status(name, &apply, &Patch::Apply(object)).await?;
+    }
+    Ok(())
 }
 
-fn metrics_api() -> Value {
+fn resource(object: &Value) -> ApiResource {
+    let version = word(object, "/apiVersion");
+    let (group, version) = version.split_once('/').unwrap_or(("", version));
+    ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, word(object, "/kind")))
+}
+
+fn word<'o>(object: &'o Value, pointer: &str) -> &'o str {
+    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// A metrics-server that runs and never gets two samples: `/readyz` says that there are no metrics to serve. No scheduler
+/// takes it, so its status stays as it is written here.
+fn unready_pod() -> Value {
     json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": "metrics-server-0", "namespace": "kube-system", "labels": { "k8s-app": "metrics-server" } },
+        "spec": {
+            "schedulerName": "nobody",
+            "containers": [{ "name": "metrics-server", "image": "registry.k8s.io/metrics-server/metrics-server:v0.8.1" }],
+        },
+        "status": {
+            "phase": "Running",
+            "conditions": [{
+                "type": "Ready", "status": "False", "reason": "ContainersNotReady",
+                "message": "containers with unready status: [metrics-server]",
+            }],
+        },
+    })
+}
+
+/// nanokube serves the metrics itself; an API that names a service is asked there, where nobody answers.
+fn metrics_api(is_served: bool) -> Value {
+    let mut api = json!({
         "apiVersion": "apiregistration.k8s.io/v1",
         "kind": "APIService",
         "metadata": { "name": "v1beta1.metrics.k8s.io", "labels": { "k8s-app": "metrics-server" } },
         "spec": {
             "group": "metrics.k8s.io", "version": "v1beta1", "groupPriorityMinimum": 100, "versionPriority": 100,
         },
+    });
+    if !is_served {
+        api["spec"]["service"] = json!({ "namespace": "kube-system", "name": "metrics-server", "port": 443 });
+        api["spec"]["insecureSkipTLSVerify"] = json!(true);
+    }
+    api
+}
+
+fn metrics_service() -> Value {
+    let labels = json!({ "k8s-app": "metrics-server" });
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": { "name": "metrics-server", "namespace": "kube-system", "labels": labels },
+        "spec": { "selector": labels, "ports": [{ "name": "https", "port": 443, "targetPort": 4443 }] },
     })
 }
 
-fn metrics_server() -> Value {
+fn metrics_server(replicas: u64) -> Value {
     let labels = json!({ "k8s-app": "metrics-server" });
     json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": { "name": "metrics-server", "namespace": "kube-system", "labels": labels },
         "spec": {
-            "replicas": 0,
+            "replicas": replicas,
             "selector": { "matchLabels": labels },
             "template": {
                 "metadata": { "labels": labels },

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde_yaml::Value;
 
+use crate::Call;
 use crate::home::Profile;
 
 pub(crate) struct Backend {
@@ -74,6 +75,16 @@ impl Backend {
         }
         Ok(std::fs::read_to_string(&out)?)
     }
+}
+
+/// Whether the kubeconfig points to elsewhere than the cluster is, as after a restart of the container engine.
+pub(crate) fn is_stale(call: &Call, profile: &str) -> Result<bool> {
+    let Some(backend) = Backend::new(call.home.cluster_directory(profile))? else { return Ok(false) };
+    let config = read_config(&kubeconfig_path()?)?;
+    let clusters = config["clusters"].as_sequence().cloned().unwrap_or_default();
+    let written =
+        clusters.iter().find(|entry| entry["name"] == profile).map(|entry| entry["cluster"]["server"].clone());
+    Ok(written != Some(backend.kubeconfig()?["clusters"][0]["cluster"]["server"].clone()))
 }
 
 /// `controller-manager.horizontal-pod-autoscaler-sync-period=5s` -> `sync-period`, `5s`.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 const GLOBAL: &str = "profile/p bootstrapper/b user skip-audit! rootless! alsologtostderr! logtostderr! v/v log_file \
                       log_dir stderrthreshold vmodule help/h!";
 
-const COMMANDS: [(&str, &str); 16] = [
+const COMMANDS: [(&str, &str); 19] = [
     (
         "start",
         "driver/d vm-driver cpus memory/m nodes/n kubernetes-version container-runtime/c addons extra-config wait \
@@ -32,6 +32,9 @@ const COMMANDS: [(&str, &str); 16] = [
     ("logs", "follow/f! problems! length/n node file audit! last-start-only!"),
     ("version", "output/o short! components!"),
     ("kubectl", "ssh!"),
+    ("pause", "namespaces/n all-namespaces/A! output/o"),
+    ("unpause", "namespaces/n all-namespaces/A! output/o"),
+    ("ssh", "node/n native-ssh!"),
 ];
 
 #[derive(Debug, PartialEq)]

@@ -25,8 +25,8 @@ pub(crate) struct Profile {
     /// `component.key=value`, as they were given.
     pub(crate) extra_config: Vec<String>,
     pub(crate) is_running: bool,
-    /// The kubeconfig points to where the cluster was before.
-    pub(crate) is_stale: bool,
+    #[serde(default)]
+    pub(crate) is_paused: bool,
     pub(crate) images: Vec<Image>,
 }
 

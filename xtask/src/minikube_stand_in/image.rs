@@ -42,6 +42,9 @@ pub(crate) fn load(mut call: Call) -> Result<u8> {
 
 fn load_file(call: &Call, name: &str, profile: &mut Profile, path: &Path) -> Result<()> {
     let images = archive::read(path, &profile.runtime)?;
+    if call.scenario.has("load-disk-full") {
+        anyhow::bail!("{}: write /var/lib/minikube/images: no space left on device", profile.runtime);
+    }
     if call.scenario.has("load-old-stays") {
         return Ok(());
     }
@@ -74,6 +77,23 @@ pub(crate) fn list(call: &Call) -> Result<u8> {
             return Err(Fatal::new(80, "GUEST_IMAGE_LIST", message, "").into());
         }
     }
+    Ok(0)
+}
+
+/// `ssh -n NODE -- sudo crictl images -o json`: what one node has. Any other command is only repeated.
+pub(crate) fn on_node(call: &Call) -> Result<u8> {
+    let name = call.given.profile();
+    let profile = call.home.require_running(name)?;
+    let command = call.given.args.join(" ");
+    if command != "sudo crictl images -o json" {
+        println!("{command}");
+        return Ok(0);
+    }
+    let is_worker = call.given.value("node").is_some_and(|node| node != name);
+    let none = is_worker && call.scenario.has("load-first-node-only");
+    let images: &[Image] = if none { &[] } else { &profile.images };
+    let images: Vec<Value> = images.iter().map(|image| json!({ "id": image.id, "repoTags": image.tags })).collect();
+    println!("{}", json!({ "images": images }));
     Ok(0)
 }
 

@@ -58,7 +58,7 @@ pub(crate) fn list(call: &Call) -> Result<u8> {
                 "Name": name, "Status": status, "Active": false, "ActiveKubeContext": profile.is_running,
                 "Config": {
                     "Name": name, "Driver": profile.driver, "CPUs": profile.cpus.parse::<u64>().unwrap_or(2),
-                    "Memory": profile.memory_mib, "Addons": addons,
+                    "Memory": profile.memory_mib, "Addons": addons, "Nodes": nodes(profile.nodes),
                     "KubernetesConfig": {
                         "KubernetesVersion": profile.kubernetes_version, "ContainerRuntime": profile.runtime,
                         "ExtraOptions": extra,
@@ -71,9 +71,16 @@ pub(crate) fn list(call: &Call) -> Result<u8> {
     Ok(0)
 }
 
+/// The first node goes by the profile's name, and has none of its own.
+fn nodes(count: u64) -> Vec<Value> {
+    let name = |number: u64| if number == 1 { String::new() } else { format!("m{number:02}") };
+    (1..=count.max(1)).map(|n| json!({ "Name": name(n), "ControlPlane": n == 1, "Worker": true })).collect()
+}
+
 pub(crate) fn stop(mut call: Call) -> Result<u8> {
     let name = call.given.profile().to_owned();
     let mut profile = call.home.require(&name)?.clone();
+    profile.is_paused = false;
     if profile.is_running {
         call.speech.step(0, &format!("Stopping node {name:?}  ..."));
         if let Some(backend) = Backend::new(call.home.cluster_directory(&name))? {
@@ -118,6 +125,19 @@ pub(crate) fn update_context(call: &Call) -> Result<u8> {
     }
     call.speech.notice(&format!("{name:?} context has been updated"));
     call.speech.notice(&format!("Current context is {name:?}"));
+    Ok(0)
+}
+
+/// A paused control plane answers nobody: the cluster behind it stands still.
+pub(crate) fn pause(mut call: Call, is_paused: bool) -> Result<u8> {
+    let name = call.given.profile().to_owned();
+    let mut profile = call.home.require_running(&name)?.clone();
+    if let Some(backend) = Backend::new(call.home.cluster_directory(&name))? {
+        if is_paused { backend.stop()? } else { backend.start(&profile)? }
+    }
+    profile.is_paused = is_paused;
+    call.home.put(&name, profile)?;
+    call.speech.step(0, if is_paused { "Paused 9 containers" } else { "Unpaused 9 containers" });
     Ok(0)
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-const KNOWN: [&str; 26] = [
+const KNOWN: [&str; 33] = [
     // start
     "docker-missing",
     "docker-down",
@@ -30,6 +30,15 @@ const KNOWN: [&str; 26] = [
     "load-nothing",
     "load-not-found",
     "load-old-stays",
+    "load-disk-full",
+    "load-first-node-only",
+    // addons enable: it fails; and three ways in which what it enabled never serves
+    "addon-refused",
+    "metrics-not-pulled",
+    "metrics-not-ready",
+    "metrics-unreachable",
+    // service list
+    "service-list-fails",
     // a driver whose node cannot be reached from here
     "no-urls",
     "addon-disabled",

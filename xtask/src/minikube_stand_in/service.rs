@@ -49,6 +49,9 @@ async fn address(client: &Client) -> Result<String> {
 pub(crate) fn list(call: &Call) -> Result<u8> {
     let name = call.given.profile();
     call.home.require_running(name)?;
+    if call.scenario.has("service-list-fails") {
+        return Err(Fatal::new(119, "SVC_URL_TIMEOUT", "Failed to list services: context deadline exceeded", "").into());
+    }
     if !has_cluster() {
         println!("[]");
         return Ok(0);

@@ -109,7 +109,7 @@ fn boot(call: &Call, name: &str, profile: &mut Profile) -> Result<()> {
         backend::write_context(&backend, name, !call.given.is_on("keep-context"))?;
     }
     profile.is_running = true;
-    profile.is_stale = false;
+    profile.is_paused = false;
     call.speech.step(17, "Verifying Kubernetes components...");
     Ok(())
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::speech::Fatal;
-use crate::{Call, EXIT_USAGE};
+use crate::{Call, EXIT_USAGE, backend};
 
 const HOST: u8 = 1;
 const KUBERNETES: u8 = 2;
@@ -26,13 +26,21 @@ pub(crate) fn run(call: &Call) -> Result<u8> {
         eprintln!("E0223 12:00:00.000000   123 status.go:258] status error: host: state: unknown state {name:?}");
         return Ok(HOST | KUBERNETES | KUBECONFIG);
     }
-    let natural = match (profile.is_running, profile.is_stale) {
-        (false, _) => HOST | KUBERNETES | KUBECONFIG,
-        (true, true) => KUBECONFIG,
-        (true, false) => 0,
+    if call.scenario.has("docker-down") {
+        let message = "status error: host: state: docker container inspect: Cannot connect to the Docker daemon";
+        return Err(Fatal::new(80, "GUEST_STATUS", message, "").into());
+    }
+    let natural = match profile.is_running {
+        false => HOST | KUBERNETES | KUBECONFIG,
+        true if profile.is_paused => KUBERNETES,
+        true if backend::is_stale(call, name)? => KUBECONFIG,
+        true => 0,
     };
     let mask = call.scenario.status().unwrap_or(natural);
-    let nodes: Vec<Value> = (1..=profile.nodes.max(1)).map(|number| node(name, number, mask)).collect();
+    let mut nodes: Vec<Value> = (1..=profile.nodes.max(1)).map(|number| node(name, number, mask)).collect();
+    if profile.is_paused {
+        nodes[0]["APIServer"] = json!("Paused");
+    }
     let value = if nodes.len() == 1 { nodes[0].clone() } else { Value::Array(nodes) };
     match call.speech.is_json() {
         true => print!("{value}"),
