@@ -423,6 +423,9 @@ pub(crate) struct TestArgs {
     /// Only the steps whose name contains this
     #[arg(long, value_name = "TEXT")]
     pub only: Option<String>,
+    /// Run tests that failed again, up to so often; one that then passes is named as flaky
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub retries: u32,
 }
 
 #[derive(Args)]

@@ -2,12 +2,16 @@
 //! end-to-end run among them. `--long` adds what takes long.
 //!
 //! Each step is plain cargo, so each can be run alone. Output is shown where a step fails, and all of it with `-v`.
+//! With `--retries N` tests that failed are run again, alone; one that then passes is named as flaky in the summary.
 
-use std::collections::VecDeque;
+mod outcome;
+
+use std::collections::BTreeSet;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
+use outcome::{Outcome, progress};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::Command;
 use tokio::sync::mpsc;
@@ -18,8 +22,6 @@ use crate::problem;
 use crate::terminal::{Ink, Terminal, Verbosity, human_duration};
 use crate::workspace::set_by_cargo;
 
-/// Lines of a failed step that are shown.
-const KEPT_LINES: usize = 400;
 /// Clients of other projects that some tests try when they are there.
 const OUTSIDE: [&str; 9] = ["kubectl", "helm", "podman", "skopeo", "ctr", "runc", "wrk", "hey", "oha"];
 /// Read by tests that have a long form.
@@ -27,21 +29,8 @@ const LONG: &str = "SWELL_LONG";
 
 struct Step {
     name: &'static str,
-    args: Vec<&'static str>,
+    args: Vec<String>,
     long: bool,
-}
-
-#[derive(Default)]
-struct Outcome {
-    passed: u64,
-    failed: u64,
-    ignored: u64,
-    ok: bool,
-    took: Duration,
-    /// What failed, so far.
-    kept: VecDeque<String>,
-    /// What the test program that runs now has said.
-    program: Vec<String>,
 }
 
 pub(crate) async fn run(lab: &Lab<'_>, args: &TestArgs) -> Result<u8> {
@@ -51,13 +40,16 @@ pub(crate) async fn run(lab: &Lab<'_>, args: &TestArgs) -> Result<u8> {
     terminal.say(&format!("outside clients to test with: {}; not installed: {}", listed(&there), listed(&missing)));
     let started = Instant::now();
     let mut total = Outcome::default();
-    let mut failed = Vec::new();
+    let (mut failed, mut flaky) = (Vec::new(), Vec::new());
     for step in steps(args.long) {
         if args.only.as_ref().is_some_and(|only| !step.name.contains(only.as_str())) {
             continue;
         }
-        let outcome = perform(lab, &step).await?;
+        let mut outcome = perform(lab, &step).await?;
         report(terminal, &step, &outcome);
+        for _ in 0..args.retries {
+            flaky.extend(again(lab, &step, &mut outcome).await?);
+        }
         total.passed += outcome.passed;
         total.failed += outcome.failed;
         total.ignored += outcome.ignored;
@@ -69,29 +61,68 @@ pub(crate) async fn run(lab: &Lab<'_>, args: &TestArgs) -> Result<u8> {
     if later > 0 {
         terminal.say(&format!("  {later} long tests were left out; cargo xtask test --long runs them"));
     }
+    for test in &flaky {
+        terminal.line(&terminal.paint(Ink::Warn, &format!("  flaky: {test} failed, and passed when it ran again")));
+    }
     terminal.say(&format!("  took {}", human_duration(started.elapsed())));
     terminal.line(&format!("{} passed, {} failed", total.passed, total.failed));
     if failed.is_empty() { Ok(0) } else { Err(problem::tests_failed(&failed).into()) }
 }
 
 fn steps(long: bool) -> Vec<Step> {
+    let step = |name, args: &str, long| Step { name, args: args.split(' ').map(str::to_owned).collect(), long };
     let mut all = vec![
-        Step { name: "format", args: vec!["fmt", "--all", "--check"], long: false },
-        Step {
-            name: "lints",
-            args: vec!["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings"],
-            long: false,
-        },
-        Step { name: "tests", args: vec!["test", "--workspace", "--locked", "--no-fail-fast"], long: false },
+        step("format", "fmt --all --check", false),
+        step("lints", "clippy --workspace --all-targets --locked --quiet -- -D warnings", false),
+        step("tests", "test --workspace --locked --no-fail-fast", false),
     ];
     if long {
-        all.push(Step {
-            name: "long tests",
-            args: vec!["test", "--workspace", "--locked", "--no-fail-fast", "--", "--ignored"],
-            long: true,
-        });
+        all.push(step("long tests", "test --workspace --locked --no-fail-fast -- --ignored", true));
     }
     all
+}
+
+/// Runs what failed once more, target by target; the tests that now passed, which no longer count as failed.
+async fn again(lab: &Lab<'_>, step: &Step, outcome: &mut Outcome) -> Result<Vec<String>> {
+    if outcome.failed_targets.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut still = Outcome::default();
+    let mut passed = Vec::new();
+    for target in &outcome.failed_targets {
+        let mut second = perform(lab, &retry(step, target, &outcome.failed_tests)).await?;
+        if second.ok && second.passed_tests.is_empty() {
+            // None of the failed tests is of this target: its program ended without a result.
+            second = perform(lab, &retry(step, target, &BTreeSet::new())).await?;
+        }
+        report(lab.terminal, step, &second);
+        if second.ok {
+            passed.extend(second.passed_tests);
+        } else {
+            still.failed_targets.insert(target.clone());
+            still.failed_tests.extend(second.failed_tests);
+        }
+    }
+    passed.retain(|test| outcome.failed_tests.contains(test) && !still.failed_tests.contains(test));
+    let recovered = outcome.failed.min(passed.len() as u64);
+    outcome.passed += recovered;
+    outcome.failed -= recovered;
+    outcome.ok = still.failed_targets.is_empty();
+    (outcome.failed_targets, outcome.failed_tests) = (still.failed_targets, still.failed_tests);
+    Ok(passed)
+}
+
+/// The given tests of one target; all of them where none is given.
+fn retry(step: &Step, target: &str, tests: &BTreeSet<String>) -> Step {
+    let mut args: Vec<String> = ["test", "--locked"].map(str::to_owned).into();
+    args.extend(target.split(' ').map(str::to_owned));
+    args.push("--".to_owned());
+    args.extend(step.long.then(|| "--ignored".to_owned()));
+    if !tests.is_empty() {
+        args.push("--exact".to_owned());
+        args.extend(tests.iter().cloned());
+    }
+    Step { name: "what failed, again", args, long: step.long }
 }
 
 async fn perform(lab: &Lab<'_>, step: &Step) -> Result<Outcome> {
@@ -135,49 +166,6 @@ async fn perform(lab: &Lab<'_>, step: &Step) -> Result<Outcome> {
     Ok(outcome)
 }
 
-impl Outcome {
-    /// Only what failed is worth showing: a program that ended well is forgotten, one that ended without a result is not.
-    fn keep(&mut self, line: String) {
-        let starts = line.starts_with("running ") && (line.ends_with(" tests") || line.ends_with(" test"));
-        if starts && self.program.iter().any(|earlier| earlier.starts_with("running ")) {
-            self.keep_program();
-        }
-        if line.starts_with("test result: ok.") {
-            self.program.clear();
-        } else if progress(&line).is_none() && !line.ends_with("... ok") {
-            let failed = line.starts_with("test result: FAILED");
-            self.program.push(line);
-            if failed {
-                self.keep_program();
-            }
-        }
-    }
-
-    fn keep_program(&mut self) {
-        self.kept.extend(self.program.drain(..));
-        let surplus = self.kept.len().saturating_sub(KEPT_LINES);
-        self.kept.drain(..surplus);
-    }
-
-    /// `test result: ok. 12 passed; 0 failed; 1 ignored; ...`
-    fn read(&mut self, line: &str) {
-        let Some(result) = line.strip_prefix("test result: ") else { return };
-        let count = |word: &str| -> u64 {
-            let before = result.split(word).next().unwrap_or_default();
-            before.split_whitespace().last().and_then(|number| number.parse().ok()).unwrap_or(0)
-        };
-        self.passed += count(" passed");
-        self.failed += count(" failed");
-        self.ignored += count(" ignored");
-    }
-}
-
-fn progress(line: &str) -> Option<String> {
-    let trimmed = line.trim_start();
-    let telling = ["Compiling ", "Checking ", "Running ", "Doc-tests "];
-    telling.iter().any(|start| trimmed.starts_with(start)).then(|| trimmed.to_owned())
-}
-
 fn report(terminal: &Terminal, step: &Step, outcome: &Outcome) {
     if outcome.ok {
         return;
@@ -205,45 +193,4 @@ fn forward_lines(stream: Option<impl AsyncRead + Unpin + Send + 'static>, lines:
 
 fn on_path(tool: &str) -> bool {
     std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(tool).is_file()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn results_of_all_test_programs_add_up() {
-        let mut outcome = Outcome::default();
-        for line in [
-            "running 3 tests",
-            "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s",
-            "test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s",
-        ] {
-            outcome.read(line);
-        }
-        assert_eq!((outcome.passed, outcome.failed, outcome.ignored), (15, 2, 1));
-    }
-
-    #[test]
-    fn what_failed_is_kept_and_what_passed_is_not() {
-        let mut outcome = Outcome::default();
-        for line in [
-            "running 2 tests",
-            "test first ... FAILED",
-            "test second ... ok",
-            "test result: FAILED. 1 passed; 1 failed;",
-            "running 1 test",
-            "test of_a_program_that_was_killed ...",
-            "running 1 test",
-            "said on the way",
-            "test result: ok. 1 passed; 0 failed;",
-            "error: 2 targets failed:",
-        ] {
-            outcome.keep(line.to_owned());
-        }
-        outcome.keep_program();
-        let kept: Vec<&str> = outcome.kept.iter().map(String::as_str).collect();
-        assert_eq!(kept[..3], ["running 2 tests", "test first ... FAILED", "test result: FAILED. 1 passed; 1 failed;"]);
-        assert_eq!(kept[3..], ["running 1 test", "test of_a_program_that_was_killed ...", "error: 2 targets failed:"]);
-    }
 }
