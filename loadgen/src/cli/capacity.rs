@@ -1,8 +1,9 @@
 //! `loadgen capacity URL --slo ...`: the highest rate at which the SLO holds.
 //!
 //! Doubles the rate until a trial fails, then halves the distance between the highest good and the lowest bad rate. A
-//! trial is an open loop, so a server that falls behind cannot slow down the question. It is good when its figures are
-//! valid, the SLO holds over it and at least 99 % of the planned requests were answered well.
+//! trial is an open loop, so a server that falls behind cannot slow down the question. It is good when the SLO holds over
+//! it and at least 99 % of the planned requests were answered well. A trial whose figures are not valid says nothing about
+//! the server, so it is repeated; where it stays so, the report says that the generator was the limit.
 
 use serde::Serialize;
 
@@ -18,12 +19,16 @@ use crate::threshold::Threshold;
 const TRIAL: Span = Span::from_secs(5);
 const GOOD_SHARE: f64 = 0.99;
 const TRIALS_MAX: usize = 60;
+/// How often a trial is made whose figures are not valid.
+const ATTEMPTS: usize = 3;
 
 /// One trial at one rate.
 #[derive(Debug, Serialize)]
 struct Trial {
     rate_per_s: f64,
     good: bool,
+    /// False when the generator could not keep its plan: then a trial that is not good says nothing about the server.
+    valid: bool,
     p50_us: u64,
     p99_us: u64,
     good_per_s: f64,
@@ -54,7 +59,11 @@ pub(super) fn run(flags: &CapacityFlags) -> Result<u8, Failure> {
     if is_stopping() {
         return Ok(exit::INTERRUPTED);
     }
-    Ok(if trials.iter().any(|trial| trial.good) { exit::PASS } else { exit::THRESHOLD_FAILED })
+    Ok(match (trials.iter().any(|trial| trial.good), limited_by(&trials)) {
+        (true, _) => exit::PASS,
+        (false, "generator") => exit::INVALID,
+        (false, _) => exit::THRESHOLD_FAILED,
+    })
 }
 
 fn search(job: &mut Job, flags: &CapacityFlags) -> Result<Vec<Trial>, Failure> {
@@ -87,9 +96,16 @@ fn search(job: &mut Job, flags: &CapacityFlags) -> Result<Vec<Trial>, Failure> {
 fn try_rate(job: &mut Job, rate: f64) -> Result<Trial, Failure> {
     let length = job.load.length().unwrap_or(TRIAL);
     job.load.pattern = Some(Pattern::constant(rate, length));
-    let summary = run_engine(job, &mut |_| {})?;
+    let mut summary = run_engine(job, &mut |_| {})?;
+    for _ in 1..ATTEMPTS {
+        if summary.validity.reasons.is_empty() || is_stopping() {
+            break;
+        }
+        summary = run_engine(job, &mut |_| {})?;
+    }
     let why = why_bad(&summary, job.load.slo.as_ref());
     Ok(Trial {
+        valid: summary.validity.reasons.is_empty(),
         rate_per_s: (rate * 10.0).round() / 10.0,
         good: why.is_empty(),
         p50_us: summary.latency_us.p50,
@@ -122,7 +138,11 @@ fn show(trial: &Trial) {
     println!(
         "{:>10.1}/s  {}  p50 {:>9}  p99 {:>9}  good {:>10.1}/s  {}",
         trial.rate_per_s,
-        if trial.good { "holds" } else { "fails" },
+        match (trial.good, trial.valid) {
+            (true, _) => "holds  ",
+            (false, true) => "fails  ",
+            (false, false) => "invalid",
+        },
         time(trial.p50_us as f64),
         time(trial.p99_us as f64),
         trial.good_per_s,
@@ -133,12 +153,46 @@ fn show(trial: &Trial) {
 fn report(trials: &[Trial], flags: &CapacityFlags) {
     let best = trials.iter().filter(|trial| trial.good).map(|trial| trial.rate_per_s).fold(0.0, f64::max);
     let slo = flags.run.slo.as_deref().unwrap_or_default();
-    match flags.run.output.summary {
-        SummaryForm::Text if best > 0.0 => println!("\nhighest rate at which {slo} holds: {best:.1}/s"),
-        SummaryForm::Text => println!("\n{slo} does not hold at any rate that was tried"),
-        SummaryForm::Json => {
-            let json = serde_json::json!({ "version": 1, "slo": slo, "capacity_per_s": best, "trials": trials });
-            println!("{json}");
-        }
+    let limit = limited_by(trials);
+    if flags.run.output.summary == SummaryForm::Json {
+        let json = serde_json::json!({
+            "version": 1, "slo": slo, "capacity_per_s": best, "limited_by": limit, "trials": trials
+        });
+        println!("{json}");
+        return;
+    }
+    match best > 0.0 {
+        true => println!("\nhighest rate at which {slo} holds: {best:.1}/s"),
+        false => println!("\n{slo} does not hold at any rate that was tried"),
+    }
+    if limit == "generator" {
+        println!("the generator was the limit, not the server: give it more --shards or a machine of its own");
+    }
+}
+
+/// What the lowest rate that was not good failed on: `server`, `generator`, or `range` when every trial was good.
+fn limited_by(trials: &[Trial]) -> &'static str {
+    let lowest = trials.iter().filter(|trial| !trial.good).min_by(|a, b| a.rate_per_s.total_cmp(&b.rate_per_s));
+    match lowest {
+        Some(trial) if trial.valid => "server",
+        Some(_) => "generator",
+        None => "range",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trial(rate_per_s: f64, good: bool, valid: bool) -> Trial {
+        Trial { rate_per_s, good, valid, p50_us: 1, p99_us: 1, good_per_s: rate_per_s, why: String::new() }
+    }
+
+    #[test]
+    fn the_lowest_rate_that_fails_tells_whose_limit_it_was() {
+        assert_eq!(limited_by(&[trial(50.0, true, true)]), "range");
+        assert_eq!(limited_by(&[trial(50.0, true, true), trial(100.0, false, true)]), "server");
+        let late = [trial(50.0, true, true), trial(100.0, false, true), trial(75.0, false, false)];
+        assert_eq!(limited_by(&late), "generator");
     }
 }

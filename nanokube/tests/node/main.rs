@@ -92,8 +92,9 @@ async fn wait_for_log(lab: &Lab, name: &str, text: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_run_inside_and_their_exit_code_comes_back() {
     let lab = Lab::start();
-    lab.run("shell", "touch /made-by-main; sleep 1000", json!({}));
+    lab.run("shell", "touch /made-by-main; echo made; sleep 1000", json!({}));
     lab.until_ready("shell").await;
+    wait_for_log(&lab, "shell", "made").await;
     assert_eq!(lab.exec("shell", "ls /made-by-main; exit 7").await, ("/made-by-main\n".to_owned(), 7));
     assert_eq!(lab.exec("shell", "echo $FROM_IMAGE").await, ("yes\n".to_owned(), 0));
     lab.node.shutdown().await;
