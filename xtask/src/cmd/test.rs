@@ -114,8 +114,10 @@ async fn again(lab: &Lab<'_>, step: &Step, outcome: &mut Outcome) -> Result<Vec<
 
 /// The given tests of one target; all of them where none is given.
 fn retry(step: &Step, target: &str, tests: &BTreeSet<String>) -> Step {
-    let mut args: Vec<String> = ["test", "--locked"].map(str::to_owned).into();
-    args.extend(target.split(' ').map(str::to_owned));
+    // Of the whole workspace, not `-p crate` as cargo proposes: with other features all would be compiled once more.
+    let mut args: Vec<String> = ["test", "--workspace", "--locked"].map(str::to_owned).into();
+    let words = target.split(' ').map(str::to_owned);
+    args.extend(words.skip(if target.starts_with("-p ") { 2 } else { 0 }));
     args.push("--".to_owned());
     args.extend(step.long.then(|| "--ignored".to_owned()));
     if !tests.is_empty() {
@@ -193,4 +195,19 @@ fn forward_lines(stream: Option<impl AsyncRead + Unpin + Send + 'static>, lines:
 
 fn on_path(tool: &str) -> bool {
     std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(tool).is_file()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_runs_again_with_the_features_of_the_whole() {
+        let step = Step { name: "tests", args: Vec::new(), long: false };
+        let tests = BTreeSet::from(["says_goodbye".to_owned()]);
+        let again = |target: &str, tests: &BTreeSet<String>| retry(&step, target, tests).args.join(" ");
+        let named = "test --workspace --locked --test node -- --exact says_goodbye";
+        assert_eq!(again("-p nanokube --test node", &tests), named);
+        assert_eq!(again("-p xtask --bin xtask", &BTreeSet::new()), "test --workspace --locked --bin xtask --");
+    }
 }
