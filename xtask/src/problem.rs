@@ -17,6 +17,10 @@ pub(crate) const EXIT_INVALID: u8 = 3;
 /// Ended by Ctrl-C, with whatever was recorded on disk.
 pub(crate) const EXIT_INTERRUPTED: u8 = 130;
 
+/// As the system words it, in our own errors and in those of the programs that are spawned.
+const DISK_FULL: &str = "No space left on device";
+const DISK_REMEDY: &str = "cargo xtask runs --keep 5   (or free the disk otherwise: df -h .swell), then run it again";
+
 /// A failure in words: what is wrong, and the command that mends it.
 #[derive(Debug)]
 pub(crate) struct Problem {
@@ -56,7 +60,9 @@ pub(crate) fn render(error: &anyhow::Error, profile: &str) -> String {
         }
         text.push_str(&cause);
     }
-    let remedy = error.downcast_ref::<Problem>().map_or("cargo xtask doctor", |problem| problem.remedy.as_str());
+    let worded = error.downcast_ref::<Problem>().map_or("cargo xtask doctor", |problem| problem.remedy.as_str());
+    // Whatever could not be written, this alone helps.
+    let remedy = if text.contains(DISK_FULL) { DISK_REMEDY } else { worded };
     format!("{text}\n  try: {}", with_profile(remedy, profile))
 }
 
@@ -120,7 +126,7 @@ pub(crate) fn no_session(profile: &str) -> Problem {
 
 pub(crate) fn setup_unfinished(profile: &str) -> Problem {
     Problem::new(
-        format!("profile `{profile}` is only half set up: it was interrupted before anything was deployed"),
+        format!("profile `{profile}` is only half set up: its setup ended before anything was deployed"),
         "cargo xtask setup",
     )
 }
@@ -478,6 +484,23 @@ pub(crate) fn run_incomplete(dir: &Path, file: &str) -> Problem {
     Problem::new(
         format!("the run {} has no usable {file}: it ended before the load did", dir.display()),
         "cargo xtask load demo",
+    )
+}
+
+pub(crate) fn setup_interrupted(so_far: &str) -> Problem {
+    let remedy = "cargo xtask setup   (goes on from there; cargo xtask teardown removes what there is)";
+    Problem { exit: EXIT_INTERRUPTED, ..Problem::new(format!("setup was interrupted: {so_far}"), remedy) }
+}
+
+pub(crate) fn teardown_interrupted(so_far: &str) -> Problem {
+    let what = format!("teardown was interrupted; as last noted, {so_far}");
+    Problem { exit: EXIT_INTERRUPTED, ..Problem::new(what, "cargo xtask teardown   (removes the rest)") }
+}
+
+pub(crate) fn profile_busy(profile: &str, verb: &str, pid: &str) -> Problem {
+    Problem::new(
+        format!("profile `{profile}` is being changed by `cargo xtask {verb}` (pid {pid})"),
+        format!("wait for its end, or end it: kill -INT {pid}"),
     )
 }
 

@@ -146,6 +146,54 @@ fn by_hand_with_a_daemon_killed_in_the_middle_of_a_load() {
 }
 
 #[test]
+fn an_interrupted_setup_says_what_is_there_and_goes_on_from_there() {
+    use std::io::{BufRead, BufReader};
+    let _alone = alone();
+    let lab = Lab::new("e2e-stop");
+    // At real pace the first metric takes longer than any test machine to send a signal.
+    let mut setup = lab.command(&["setup", "--cluster", "embedded"]);
+    let mut setup = setup.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(setup.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.starts_with("  done  manifests")), "setup never came to the manifests");
+    let busy = lab.run(&["teardown"]);
+    let words = format!("is being changed by `cargo xtask setup` (pid {})", setup.id());
+    assert!(told(&busy).contains(&words), "{}", told(&busy));
+    assert!(Command::new("kill").args(["-INT", &setup.id().to_string()]).status().unwrap().success());
+    let ended = setup.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(130), "{}", told(&ended));
+    for words in
+        ["setup was interrupted: there is the embedded cluster, image localhost/", "objects in namespace swell-dev"]
+    {
+        assert!(told(&ended).contains(words), "{}", told(&ended));
+    }
+    assert!(told(&ended).contains("  try: cargo xtask setup --profile"), "{}", told(&ended));
+    let resumed = lab.succeed(&["setup", "--pace", "fast"]);
+    assert!(resumed.contains("same  image"), "{resumed}");
+    lab.succeed(&["teardown"]);
+    assert_eq!(lab.processes(), Vec::<String>::new());
+}
+
+#[test]
+fn a_full_disk_is_named_and_what_was_begun_can_be_torn_down() {
+    let _alone = alone();
+    let lab = Lab::new("e2e-full");
+    let xtask = format!("{} --profile {}", env!("CARGO_BIN_EXE_xtask"), lab.profile);
+    for size in ["4k", "1m"] {
+        let script = format!(
+            "mount -t tmpfs -o size={size} tmpfs .swell || exit 9; {xtask} setup --cluster embedded; \
+             {xtask} teardown && ls -A .swell"
+        );
+        let full = Command::new("unshare").args(["-Urm", "sh", "-c", &script]).current_dir(root()).output();
+        let Some(full) = full.ok().filter(|full| full.status.success()) else {
+            return eprintln!("no mount of one's own here: a full disk is not tried");
+        };
+        let told = told(&full);
+        assert!(told.contains("No space left on device") && told.contains("try: cargo xtask runs --keep"), "{told}");
+        assert!(told.lines().all(|line| line != lab.profile), "the session stayed\n{told}");
+    }
+}
+
+#[test]
 fn the_doctor_starts_a_killed_cluster_and_clears_what_another_left() {
     let _alone = alone();
     let lab = Lab::new("e2e-doctor");

@@ -13,6 +13,7 @@ use crate::workspace::Workspace;
 const MEMORY_WANTED_MB: u64 = 2048;
 const CORES_WANTED: usize = 2;
 const DISK_WANTED_MB: u64 = 4096;
+const STATE_WANTED_MB: u64 = 256;
 /// Scenario `thousand` holds a thousand connections; each proxied one takes two more in the cluster.
 const FILES_WANTED: u64 = 4096;
 const FORWARD_PORT: u16 = 8080;
@@ -149,10 +150,15 @@ pub(super) fn memory(meminfo: &str) -> Finding {
 }
 
 fn disk(workspace: &Workspace) -> Finding {
-    let Ok(space) = rustix::fs::statvfs(&workspace.root) else {
+    let free = |dir: &Path| rustix::fs::statvfs(dir).ok().map(|it| it.f_bavail * it.f_frsize / (1024 * 1024));
+    let Some(mb) = free(&workspace.root) else {
         return Finding::note("disk", "unknown", format!("df -h {}", workspace.root.display()));
     };
-    let mb = space.f_bavail * space.f_frsize / (1024 * 1024);
+    // It may be a mount of its own.
+    if let Some(state_mb) = free(&workspace.state_dir()).filter(|mb| *mb < STATE_WANTED_MB) {
+        let what = format!(".swell has {state_mb} MB free; clusters and runs take up to {STATE_WANTED_MB} MB");
+        return Finding::wrong("disk", what, "cargo xtask runs --keep 5   (or free the disk otherwise: df -h .swell)");
+    }
     if mb >= DISK_WANTED_MB {
         return Finding::fine("disk", format!("{} GB free", mb / 1024));
     }

@@ -10,6 +10,7 @@ use clap::Parser;
 use crate::cli::{Cli, DemoArgs, LoadArgs, SetupArgs, TeardownArgs, Verb};
 use crate::cmd::{load, setup, teardown};
 use crate::lab::Lab;
+use crate::lock::Lock;
 use crate::problem;
 use crate::report::{Report, Verdict};
 use crate::scenario;
@@ -22,6 +23,7 @@ const PROFILE: &str = "demo";
 pub(crate) async fn run(lab: &Lab<'_>, args: &DemoArgs) -> Result<u8> {
     let profile = if lab.profile == DEFAULT_PROFILE { PROFILE } else { &lab.profile };
     let lab = Lab { workspace: lab.workspace.clone(), terminal: lab.terminal, profile: profile.to_owned() };
+    let _lock = Lock::take(&lab.workspace, &lab.profile, "demo")?;
     let started = Instant::now();
     let outcome = tokio::select! {
         outcome = show(&lab, args) => outcome,
@@ -32,7 +34,7 @@ pub(crate) async fn run(lab: &Lab<'_>, args: &DemoArgs) -> Result<u8> {
         lab.terminal.say(&format!("kept running; remove it with: {}", lab.command("teardown")));
     } else {
         lab.terminal.say("");
-        teardown::run(&lab, &TeardownArgs { keep_cluster: false }).await?;
+        teardown::perform(&lab, &TeardownArgs { keep_cluster: false }).await?;
     }
     let report = outcome?;
     let code = judge(&lab, &report);

@@ -12,6 +12,7 @@ use crate::cluster::{self, Cluster};
 use crate::cmd::setup::DEFAULT_ENVIRONMENT;
 use crate::kustomize;
 use crate::lab::Lab;
+use crate::lock::Lock;
 use crate::problem;
 use crate::run_dir::shown;
 use crate::session::{DEFAULT_PROFILE, Session};
@@ -27,7 +28,7 @@ pub(crate) async fn run(lab: &Lab<'_>, args: &DoctorArgs) -> Result<u8> {
     let mut mended = Vec::new();
     let mut findings = examine(lab, args).await?;
     for _ in 1..ROUNDS {
-        if !args.fix || !mend(lab, &findings, &mut mended) {
+        if !args.fix || !mend(lab, &findings, &mut mended)? {
             break;
         }
         findings = examine(lab, args).await?;
@@ -41,7 +42,11 @@ pub(crate) async fn run(lab: &Lab<'_>, args: &DoctorArgs) -> Result<u8> {
 }
 
 /// Repairs what can be; whether anything was.
-fn mend(lab: &Lab<'_>, findings: &[Finding], mended: &mut Vec<Finding>) -> bool {
+fn mend(lab: &Lab<'_>, findings: &[Finding], mended: &mut Vec<Finding>) -> Result<bool> {
+    if findings.iter().all(|finding| finding.fix.is_none()) {
+        return Ok(false);
+    }
+    let _lock = Lock::take(&lab.workspace, &lab.profile, "doctor --fix")?;
     let session = Session::load(&lab.workspace, &lab.profile).ok().flatten();
     let cluster = session.and_then(|session| Cluster::of_session(&lab.workspace, &session).ok());
     let before = mended.len();
@@ -52,7 +57,7 @@ fn mend(lab: &Lab<'_>, findings: &[Finding], mended: &mut Vec<Finding>) -> bool 
             Err(error) => lab.terminal.warn(&format!("{}: {error:#}", finding.name)),
         }
     }
-    mended.len() > before
+    Ok(mended.len() > before)
 }
 
 async fn examine(lab: &Lab<'_>, args: &DoctorArgs) -> Result<Vec<Finding>> {

@@ -17,8 +17,10 @@ use crate::cluster::{self, Choice, Cluster};
 use crate::cmd::load;
 use crate::companion::{self, Companion};
 use crate::http;
+use crate::interruption;
 use crate::kustomize;
 use crate::lab::Lab;
+use crate::lock::Lock;
 use crate::own_image;
 use crate::problem;
 use crate::session::{Pace, ProviderKind, Session};
@@ -33,7 +35,9 @@ pub(crate) const DEFAULT_ENVIRONMENT: &str = "dev";
 const FAST: &str = "k8s/components/fast";
 
 pub(crate) async fn run(lab: &Lab<'_>, args: &SetupArgs) -> Result<u8> {
-    let (session, url) = perform(lab, args).await?;
+    let _lock = Lock::take(&lab.workspace, &lab.profile, "setup")?;
+    let guard = interruption::guard(lab, problem::setup_interrupted)?;
+    let (session, url) = guard.after(perform(lab, args).await)?;
     lab.terminal.say(&format!("\nservice    {url}"));
     lab.terminal.say(&format!("namespace  {} on {}", session.namespace, session.provider.name()));
     lab.terminal.say(&format!("next       {}", lab.command("load")));

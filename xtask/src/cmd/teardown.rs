@@ -5,11 +5,19 @@ use anyhow::Result;
 use crate::apply;
 use crate::cli::TeardownArgs;
 use crate::cluster::{self, Cluster};
+use crate::interruption;
 use crate::lab::Lab;
+use crate::lock::Lock;
 use crate::problem;
 use crate::session::{ProviderKind, Session};
 
 pub(crate) async fn run(lab: &Lab<'_>, args: &TeardownArgs) -> Result<u8> {
+    let _lock = Lock::take(&lab.workspace, &lab.profile, "teardown")?;
+    let guard = interruption::guard(lab, problem::teardown_interrupted)?;
+    guard.after(perform(lab, args).await)
+}
+
+pub(crate) async fn perform(lab: &Lab<'_>, args: &TeardownArgs) -> Result<u8> {
     let Some(mut session) = Session::load(&lab.workspace, &lab.profile)? else {
         return remove_strays(lab);
     };

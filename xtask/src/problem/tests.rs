@@ -30,6 +30,15 @@ fn an_error_without_wording_still_ends_with_a_command() {
 }
 
 #[test]
+fn a_full_disk_is_mended_by_room_whatever_could_not_be_written() {
+    let full = Err::<(), _>(std::io::Error::from_raw_os_error(28)).context(unwritable(Path::new("a"))).unwrap_err();
+    expect![[r#"
+        cannot write a: No space left on device (os error 28)
+          try: cargo xtask runs --keep 5   (or free the disk otherwise: df -h .swell), then run it again"#]]
+    .assert_eq(&render(&full, "lab"));
+}
+
+#[test]
 fn usage_problems_exit_with_64_and_others_with_1() {
     assert_eq!(exit_code(&anyhow!(bad_port("x"))), 64);
     assert_eq!(exit_code(&anyhow!(no_session("default"))), 1);
@@ -56,7 +65,7 @@ fn wordings_of_setup() {
     expect![[r#"
         profile `default` has no session: nothing is set up
           try: cargo xtask setup
-        profile `lab` is only half set up: it was interrupted before anything was deployed
+        profile `lab` is only half set up: its setup ended before anything was deployed
           try: cargo xtask setup
         profile `default` is set up on embedded, and minikube was asked for
           try: cargo xtask teardown   (or choose another profile)
