@@ -7,20 +7,25 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use futures::StreamExt;
+use futures::future::FusedFuture;
+use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
 use crate::pods;
 use crate::problem;
 
-/// Pods that are tried for one connection before it is given up.
-const TRIES: usize = 3;
-/// How long a connection waits for the first ready pod.
+/// How long a connection waits for a ready pod that takes it.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Before the next pod is tried.
+const PAUSE: Duration = Duration::from_millis(100);
+/// What a client may say before the first answer and still be passed to another pod.
+const KEPT: usize = 64 * 1024;
+const CHUNK: usize = 8 * 1024;
 
 pub(crate) struct Forward {
     pub address: SocketAddr,
@@ -88,27 +93,102 @@ async fn serve(
     told: &mpsc::UnboundedSender<Dialed>,
 ) -> Result<()> {
     stream.set_nodelay(true)?;
-    let some_ready = ready.wait_for(|pods| !pods.is_empty());
-    let known = tokio::time::timeout(PATIENCE, some_ready).await.map_err(|_| anyhow!("no pod is ready"))??.clone();
-    let first = next.fetch_add(1, Ordering::Relaxed);
-    let mut last = None;
-    for pod in (0..TRIES.min(known.len().max(1))).map(|offset| &known[(first + offset) % known.len()]) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let mut asked = Vec::new();
+    let mut last = anyhow!("no pod is ready");
+    // Pods go, and so may the API server for a while: until patience ends, the next pod may do.
+    while tokio::time::Instant::now() < deadline {
+        let some_ready = ready.wait_for(|pods| !pods.is_empty());
+        let Ok(known) = tokio::time::timeout_at(deadline, some_ready).await else { break };
+        let known = known?.clone();
+        let pod = &known[next.fetch_add(1, Ordering::Relaxed) % known.len()];
         let mut forwarder = match pods.portforward(pod, &[port]).await {
             Ok(forwarder) => forwarder,
             Err(error) => {
-                last = Some(anyhow!(error).context(format!("pod {pod}")));
+                last = anyhow!(error).context(format!("pod {pod}"));
+                tokio::time::sleep(PAUSE).await;
                 continue;
             }
         };
-        let _ = told.send(Dialed::Pod { peer, pod: pod.clone() });
-        let mut upstream = forwarder.take_stream(port).context("the cluster opened no stream")?;
-        // Either side may hang up at any moment; that is how connections end.
-        let _ = tokio::io::copy_bidirectional(&mut stream, &mut upstream).await;
-        drop(upstream);
-        forwarder.abort();
-        return Ok(());
+        let refusal = forwarder.take_error(port).context("the cluster opened no stream")?;
+        let upstream = forwarder.take_stream(port).context("the cluster opened no stream")?;
+        let begun = begin(&mut stream, &mut asked, upstream, refusal).await;
+        match begun {
+            Begun::Refused(why) => {
+                last = anyhow!(why).context(format!("pod {pod}"));
+                tokio::time::sleep(PAUSE).await;
+            }
+            Begun::Ended => {
+                let _ = told.send(Dialed::Pod { peer, pod: pod.clone() });
+                return Ok(());
+            }
+            Begun::Serving(mut upstream) => {
+                let _ = told.send(Dialed::Pod { peer, pod: pod.clone() });
+                // Either side may hang up at any moment; that is how connections end.
+                let _ = tokio::io::copy_bidirectional(&mut stream, &mut upstream).await;
+                drop(upstream);
+                forwarder.abort();
+                return Ok(());
+            }
+        }
     }
-    Err(last.unwrap_or_else(|| anyhow!("no pod is ready")))
+    Err(last)
+}
+
+enum Begun {
+    /// The pod has answered: from now on it is this pod or none.
+    Serving(DuplexStream),
+    /// Nothing listens in the pod, and nobody has seen what the client said.
+    Refused(String),
+    /// One side hung up.
+    Ended,
+}
+
+/// The connection up to the pod's first byte. What the client asks is kept until then, for another pod where nothing listens in
+/// this one; a pod that heard it and died is not asked for twice.
+async fn begin(
+    client: &mut TcpStream,
+    asked: &mut Vec<u8>,
+    mut upstream: DuplexStream,
+    refusal: impl Future<Output = Option<String>>,
+) -> Begun {
+    let refused = |words: Option<String>| words.filter(|words| words.contains("failed to connect"));
+    let refusal = refusal.fuse();
+    tokio::pin!(refusal);
+    if upstream.write_all(asked).await.is_err() {
+        return refused(refusal.await).map_or(Begun::Ended, Begun::Refused);
+    }
+    let (mut said, mut answer) = ([0; CHUNK], [0; CHUNK]);
+    loop {
+        tokio::select! {
+            words = &mut refusal, if !refusal.is_terminated() => if let Some(why) = refused(words) {
+                return Begun::Refused(why);
+            },
+            read = client.read(&mut said), if asked.len() < KEPT => match read {
+                // Whoever said all may still wait for the answer.
+                Ok(0) => return Begun::Serving(upstream),
+                Ok(length) => {
+                    asked.extend_from_slice(&said[..length]);
+                    // That it is gone shows when the answer is read.
+                    let _ = upstream.write_all(&said[..length]).await;
+                }
+                Err(_) => return Begun::Ended,
+            },
+            read = upstream.read(&mut answer) => match read {
+                Ok(length) if length > 0 => {
+                    let passed = client.write_all(&answer[..length]).await;
+                    return if passed.is_ok() { Begun::Serving(upstream) } else { Begun::Ended };
+                }
+                _ => {
+                    let words = if refusal.is_terminated() { None } else { refusal.await };
+                    return refused(words).map_or(Begun::Ended, Begun::Refused);
+                }
+            },
+        }
+        if asked.len() >= KEPT {
+            return Begun::Serving(upstream);
+        }
+    }
 }
 
 /// The names of the ready pods, kept up to date by a watch.

@@ -69,12 +69,8 @@ mod tests {
         let refused = Lock::take(&workspace, "lab", "teardown").err().unwrap();
         let words = problem::render(&refused, "lab");
         let pid = std::process::id();
-        assert_eq!(
-            words,
-            format!(
-                "profile `lab` is being changed by `cargo xtask setup` (pid {pid})\n  try: wait for its end, or end it: kill -INT {pid}"
-            )
-        );
+        let held = format!("profile `lab` is being changed by `cargo xtask setup` (pid {pid})");
+        assert_eq!(words, format!("{held}\n  try: wait for its end, or end it: kill -INT {pid}"));
         drop(first);
         let path = workspace.state_dir().join("lab.lock");
         assert!(!path.exists());

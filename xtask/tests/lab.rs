@@ -146,6 +146,38 @@ fn by_hand_with_a_daemon_killed_in_the_middle_of_a_load() {
 }
 
 #[test]
+fn a_forward_outlives_its_pods_under_load_and_ends_with_its_lab() {
+    use std::io::{BufRead, BufReader};
+    let _alone = alone();
+    let lab = Lab::new("e2e-forward");
+    lab.succeed(&["setup", "--cluster", "embedded", "--pace", "fast"]);
+    let mut forward = lab.command(&["forward", "--port", "0"]);
+    let mut forward = forward.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(forward.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let url = lines.next().unwrap().split(' ').next().unwrap().to_owned();
+    let pods = std::thread::spawn(move || {
+        lines.filter_map(|line| Some(line.split_once(" -> ")?.1.to_owned())).collect::<std::collections::BTreeSet<_>>()
+    });
+    let stranger = Lab::new("e2e-forwarded");
+    let load = ["--url", &url, "--pattern", "constant 20 6s"];
+    let mut load = stranger.command(&[&["load"], &load[..]].concat()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut told = BufReader::new(load.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(told.any(|line| line.contains("req/s")), "the load never began");
+    restart_service(&lab, "first");
+    let rest: Vec<String> = told.collect();
+    assert!(matches!(load.wait().unwrap().code(), Some(0 | 3)), "{rest:#?}");
+    // The old pod drains: what it was asked it answers, and nobody is sent to it again.
+    assert!(rest.iter().any(|line| line.contains("lost 0,")), "{rest:#?}");
+
+    lab.succeed(&["teardown"]);
+    let ended = forward.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{}", String::from_utf8_lossy(&ended.stderr));
+    assert!(String::from_utf8_lossy(&ended.stderr).contains("has no session"));
+    let pods = pods.join().unwrap();
+    assert!(pods.len() >= 2, "only {pods:?} served");
+}
+
+#[test]
 fn an_interrupted_setup_says_what_is_there_and_goes_on_from_there() {
     use std::io::{BufRead, BufReader};
     let _alone = alone();
@@ -358,18 +390,27 @@ fn replicas(lab: &Lab) -> i64 {
 }
 
 fn set_adapters(lab: &Lab, replicas: i64) {
+    patch_deployment(lab, "swell-adapter", serde_json::json!({ "spec": { "replicas": replicas } }));
+}
+
+/// As `kubectl rollout restart` does.
+fn restart_service(lab: &Lab, at: &str) {
+    let annotations = serde_json::json!({ "kubectl.kubernetes.io/restartedAt": at });
+    let template = serde_json::json!({ "metadata": { "annotations": annotations } });
+    patch_deployment(lab, "swell-service", serde_json::json!({ "spec": { "template": template } }));
+}
+
+fn patch_deployment(lab: &Lab, name: &str, patch: Value) {
     let kubeconfig = lab.cluster_dir().join("kubeconfig");
-    let scale = async {
+    let patching = async {
         let read = kube::config::Kubeconfig::read_from(kubeconfig).unwrap();
         let config =
             kube::Config::from_custom_kubeconfig(read, &kube::config::KubeConfigOptions::default()).await.unwrap();
         let client = kube::Client::try_from(config).unwrap();
-        let adapters: kube::Api<k8s_openapi::api::apps::v1::Deployment> = kube::Api::namespaced(client, "swell-dev");
-        let patch = serde_json::json!({ "spec": { "replicas": replicas } });
-        let patch = kube::api::Patch::Merge(&patch);
-        adapters.patch_scale("swell-adapter", &kube::api::PatchParams::default(), &patch).await.unwrap();
+        let all: kube::Api<k8s_openapi::api::apps::v1::Deployment> = kube::Api::namespaced(client, "swell-dev");
+        all.patch(name, &kube::api::PatchParams::default(), &kube::api::Patch::Merge(&patch)).await.unwrap();
     };
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(scale);
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(patching);
 }
 
 #[test]
