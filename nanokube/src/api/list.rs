@@ -241,34 +241,32 @@ pub(crate) async fn wait_for(api: &Api, revision: u64) -> Result<(), ApiError> {
     Err(ApiError::timeout(message, json!({ "causes": [cause], "retryAfterSeconds": 1 })))
 }
 
-/// A refusal of list or watch options.
-pub(crate) fn forbidden_option(field: &str, why: &str) -> ApiError {
-    let error = FieldError::forbidden(field, why);
-    ApiError::invalid("meta.k8s.io", "ListOptions", "", &[error])
-}
-
+/// Every mistake is told, in upstream's order.
 fn check_options(query: &Query) -> Result<(), ApiError> {
-    let wanted = query.get("resourceVersionMatch");
+    let (field, wanted) = ("resourceVersionMatch", query.get("resourceVersionMatch"));
+    let mut errors = Vec::new();
+    if !wanted.is_empty() {
+        let version = query.get("resourceVersion");
+        if version.is_empty() {
+            let why = "resourceVersionMatch is forbidden unless resourceVersion is provided";
+            errors.push(FieldError::forbidden(field, why));
+        }
+        if !query.get("continue").is_empty() {
+            let why = "resourceVersionMatch is forbidden when continue is provided";
+            errors.push(FieldError::forbidden(field, why));
+        }
+        if !matches!(wanted, "Exact" | "NotOlderThan") {
+            errors.push(FieldError::not_supported(field, wanted, &["Exact", "NotOlderThan", ""]));
+        }
+        if wanted == "Exact" && version == "0" {
+            let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+            errors.push(FieldError::forbidden(field, why));
+        }
+    }
     if query.has("sendInitialEvents") {
-        return Err(forbidden_option("sendInitialEvents", "sendInitialEvents is forbidden for list"));
+        errors.push(FieldError::forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"));
     }
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    let field = "resourceVersionMatch";
-    match (wanted, query.get("resourceVersion")) {
-        ("Exact" | "NotOlderThan", "") => {
-            Err(forbidden_option(field, "resourceVersionMatch is forbidden unless resourceVersion is provided"))
-        }
-        ("Exact", "0") => {
-            Err(forbidden_option(field, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""))
-        }
-        ("Exact" | "NotOlderThan", _) => Ok(()),
-        (other, _) => {
-            let error = FieldError::not_supported(field, other, &["Exact", "NotOlderThan", ""]);
-            Err(ApiError::invalid("meta.k8s.io", "ListOptions", "", &[error]))
-        }
-    }
+    if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid("meta.k8s.io", "ListOptions", "", &errors)) }
 }
 
 pub(crate) fn encode(value: &impl Serialize) -> Bytes {

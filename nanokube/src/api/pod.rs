@@ -19,7 +19,7 @@ pub(crate) fn evict(api: &Arc<Api>, call: &Call, address: &Address) -> Result<Re
         return Err(ApiError::bad_request(message));
     }
     let sent = eviction.get("deleteOptions").cloned().unwrap_or(Value::Null);
-    let options = write::options_of(call, &sent)?;
+    let options = write::options_of(&sent)?;
     let mut writer = write::writer(call, address, "CreateOptions")?;
     writer.dry_run |= object::array_at(&sent, "/dryRun").iter().any(|value| value == "All");
     api.cluster.evict(address.namespace(), address.name(), &options, &writer)?;

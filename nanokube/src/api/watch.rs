@@ -22,7 +22,7 @@ use super::{Api, Body, Call, read, reply};
 use crate::cluster::{Change, ChangeKind, Watch};
 use crate::kind::{GroupVersion, Kind, convert};
 use crate::object::Object;
-use crate::status::ApiError;
+use crate::status::{ApiError, FieldError};
 use crate::table::{IncludeObject, Printer};
 
 /// How long a watch lasts when the client does not say.
@@ -77,20 +77,24 @@ pub(crate) fn answer(
 
 /// `Some(true)`: send the present state first and mark its end; `Some(false)`: do not; None: by resourceVersion.
 fn initial_events(query: &Query) -> Result<Option<bool>, ApiError> {
-    let field = "resourceVersionMatch";
-    let matching = query.get(field);
-    if !query.has("sendInitialEvents") {
-        if matching.is_empty() {
-            return Ok(None);
-        }
-        let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
-        return Err(list::forbidden_option(field, why));
-    }
-    if matching != "NotOlderThan" {
+    let (field, matching) = ("resourceVersionMatch", query.get("resourceVersionMatch"));
+    let given = query.has("sendInitialEvents");
+    let mut errors = Vec::new();
+    if given && matching != "NotOlderThan" {
         let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
-        return Err(list::forbidden_option(field, why));
+        errors.push(FieldError::forbidden(field, why));
     }
-    Ok(Some(query.flag("sendInitialEvents")))
+    if !given && !matching.is_empty() {
+        let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+        errors.push(FieldError::forbidden(field, why));
+    }
+    if !matches!(matching, "" | "NotOlderThan") {
+        errors.push(FieldError::not_supported(field, matching, &["NotOlderThan"]));
+    }
+    if !errors.is_empty() {
+        return Err(ApiError::invalid("meta.k8s.io", "ListOptions", "", &errors));
+    }
+    Ok(given.then(|| query.flag("sendInitialEvents")))
 }
 
 fn revision(query: &Query) -> Result<u64, ApiError> {

@@ -262,24 +262,29 @@ pub(crate) fn delete_all(
 }
 
 /// From the body and, where the body says nothing, from the query.
+/// The body, or where there is none the query; beside a body the query says nothing.
 fn delete_options(call: &Call) -> Result<DeleteOptions, ApiError> {
-    let body = if call.body.is_empty() { Value::Null } else { body::decode(call, "DeleteOptions")? };
-    options_of(call, &body)
+    if !call.body.is_empty() {
+        return options_of(&body::decode(call, "DeleteOptions")?);
+    }
+    let (query, policy) = (&call.query, call.query.get("propagationPolicy"));
+    let mut options = json!({ "gracePeriodSeconds": query.integer("gracePeriodSeconds")? });
+    if !policy.is_empty() {
+        options["propagationPolicy"] = policy.into();
+    }
+    options["orphanDependents"] = query.flag("orphanDependents").into();
+    options_of(&options)
 }
 
-/// What `body` says, and where it says nothing, the query.
-pub(crate) fn options_of(call: &Call, body: &Value) -> Result<DeleteOptions, ApiError> {
+pub(crate) fn options_of(body: &Value) -> Result<DeleteOptions, ApiError> {
     let mut options = DeleteOptions {
-        grace_period_s: object::i64_at(body, "/gracePeriodSeconds").or(call.query.integer("gracePeriodSeconds")?),
+        grace_period_s: object::i64_at(body, "/gracePeriodSeconds"),
         uid: text(body, "/preconditions/uid"),
         resource_version: text(body, "/preconditions/resourceVersion"),
         propagation: None,
     };
-    let policy = text(body, "/propagationPolicy").unwrap_or_else(|| call.query.get("propagationPolicy").to_string());
-    options.propagation = match policy.as_str() {
-        "" if object::bool_at(body, "/orphanDependents") || call.query.flag("orphanDependents") => {
-            Some(Propagation::Orphan)
-        }
+    options.propagation = match object::str_at(body, "/propagationPolicy") {
+        "" if object::bool_at(body, "/orphanDependents") => Some(Propagation::Orphan),
         "" => None,
         "Background" => Some(Propagation::Background),
         "Foreground" => Some(Propagation::Foreground),
@@ -298,7 +303,7 @@ fn delete_is_dry(call: &Call) -> Result<bool, ApiError> {
         return dry_run(call, "DeleteOptions");
     }
     let body = body::decode(call, "DeleteOptions")?;
-    Ok(dry_run(call, "DeleteOptions")? || object::array_at(&body, "/dryRun").iter().any(|value| value == "All"))
+    Ok(object::array_at(&body, "/dryRun").iter().any(|value| value == "All"))
 }
 
 fn text(object: &Value, pointer: &str) -> Option<String> {

@@ -50,7 +50,6 @@ pub(crate) fn check(
     if mistakes.is_empty() {
         return Ok(());
     }
-    mistakes.sort_by_key(|mistake| !mistake.starts_with("duplicate"));
     if writer.field_validation == FieldValidation::Warn {
         mistakes.into_iter().for_each(|mistake| writer.warnings.add(mistake));
         return Ok(());

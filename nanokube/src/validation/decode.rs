@@ -23,6 +23,9 @@ pub struct Findings {
     pub strict: Vec<String>,
 }
 
+/// Upstream's limit for them.
+const STRICT_ERRORS_MAX: usize = 100;
+
 /// Compares JSON text with the schema of a kind. Of kinds without a schema here (custom resources) only duplicate keys
 /// are found; text that is no JSON has no findings.
 pub fn inspect(api_version: &str, kind: &str, json: &[u8]) -> Findings {
@@ -67,6 +70,14 @@ impl Walk<'_> {
             }
         }
         if path.is_empty() { last.to_string() } else { format!("{path}.{last}") }
+    }
+
+    /// Tells of a field once, and not of more than a client can want to know.
+    fn complain(&mut self, what: &str, last: &str) {
+        let mistake = format!("{what} field \"{}\"", self.full_path(last));
+        if self.found.strict.len() < STRICT_ERRORS_MAX && !self.found.strict.contains(&mistake) {
+            self.found.strict.push(mistake);
+        }
     }
 
     /// Go names struct fields only, neither keys nor indices.
@@ -195,18 +206,16 @@ impl<'de> Visitor<'de> for At<'_, '_> {
         let is_map = declared.is_some() || matches!(self.expected, Expected::Anything | Expected::Shape(Shape::Map(_)));
         let mut seen = HashSet::new();
         while let Some(key) = map.next_key::<String>()? {
-            if is_map && !seen.insert(key.clone()) {
-                let path = self.walk.full_path(&key);
-                self.walk.found.strict.push(format!("duplicate field \"{path}\""));
-            }
             let Some((step, expected, owner)) = self.below(declared, &key) else {
                 if declared.is_some() {
-                    let path = self.walk.full_path(&key);
-                    self.walk.found.strict.push(format!("unknown field \"{path}\""));
+                    self.walk.complain("unknown", &key);
                 }
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };
+            if is_map && !seen.insert(key.clone()) {
+                self.walk.complain("duplicate", &key);
+            }
             self.walk.path.push(step);
             map.next_value_seed(At { walk: &mut *self.walk, expected, owner })?;
             self.walk.path.pop();

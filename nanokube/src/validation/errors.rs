@@ -58,6 +58,15 @@ impl Errors {
         self.list.push(FieldError::not_supported(field, value, supported));
     }
 
+    /// A structure that is wrong as a whole is shown as upstream's own fields, which are not those of the API.
+    pub(super) fn not_supported_struct(&mut self, field: &str, shown: String, supported: &[&str]) {
+        self.list.push(FieldError { value: shown, ..FieldError::not_supported(field, Value::Null, supported) });
+    }
+
+    pub(super) fn invalid_struct(&mut self, field: &str, shown: String, detail: &str) {
+        self.list.push(FieldError { value: shown, ..FieldError::invalid(field, Value::Null, detail) });
+    }
+
     /// A text that is there must be one of these.
     pub(super) fn one_of(&mut self, field: &str, value: &Value, supported: &[&str]) {
         if !value.is_null() && !value.as_str().is_some_and(|text| supported.contains(&text)) {

@@ -8,7 +8,11 @@ use super::{amount, selector};
 pub(super) fn pod_disruption_budget(object: &Value, _old: Option<&Value>, errors: &mut Errors) {
     let spec = &object["spec"];
     if !spec["minAvailable"].is_null() && !spec["maxUnavailable"].is_null() {
-        errors.invalid("spec", spec.clone(), "minAvailable and maxUnavailable cannot be both set");
+        let shown = format!(
+            "{{\"MinAvailable\":{},\"Selector\":{},\"MaxUnavailable\":{},\"UnhealthyPodEvictionPolicy\":{}}}",
+            spec["minAvailable"], spec["selector"], spec["maxUnavailable"], spec["unhealthyPodEvictionPolicy"]
+        );
+        errors.invalid_struct("spec", shown, "minAvailable and maxUnavailable cannot be both set");
     }
     for field in ["minAvailable", "maxUnavailable"] {
         let path = format!("spec.{field}");

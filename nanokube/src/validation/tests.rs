@@ -211,11 +211,12 @@ fn a_schedule_has_five_fields_in_range() {
 #[test]
 fn a_budget_has_one_bound() {
     let budget = json!({ "metadata": { "name": "b" }, "spec": { "minAvailable": "150%", "maxUnavailable": -1 } });
+    let shown = r#"{"MinAvailable":"150%","Selector":null,"MaxUnavailable":-1,"UnhealthyPodEvictionPolicy":null}"#;
     check(
         "poddisruptionbudgets.policy",
-        budget.clone(),
+        budget,
         &[
-            &format!("spec: Invalid value: {}: minAvailable and maxUnavailable cannot be both set", budget["spec"]),
+            &format!("spec: Invalid value: {shown}: minAvailable and maxUnavailable cannot be both set"),
             "spec.minAvailable: Invalid value: \"150%\": must not be greater than 100%",
             "spec.maxUnavailable: Invalid value: -1: must be greater than or equal to 0",
         ],

@@ -109,7 +109,16 @@ fn strategy(strategy: &Value, errors: &mut Errors) {
             errors.required(format!("{path}.rollingUpdate"), "this should be defaulted and never be nil");
         }
         "RollingUpdate" => rolling_update(rolling, &format!("{path}.rollingUpdate"), errors),
-        _ => errors.not_supported(format!("{path}.type"), &strategy["type"], &["Recreate", "RollingUpdate"]),
+        unknown => {
+            let count = |field: &str| if rolling[field].is_null() { 0.into() } else { rolling[field].clone() };
+            let (unavailable, surge) = (count("maxUnavailable"), count("maxSurge"));
+            let rolling = match rolling {
+                Value::Null => "null".to_owned(),
+                _ => format!("{{\"MaxUnavailable\":{unavailable},\"MaxSurge\":{surge}}}"),
+            };
+            let shown = format!("{{\"Type\":{unknown:?},\"RollingUpdate\":{rolling}}}");
+            errors.not_supported_struct(path, shown, &["Recreate", "RollingUpdate"]);
+        }
     }
 }
 

@@ -133,8 +133,9 @@ fn without_hash(name: &str) -> String {
     name.split('-').map(|part| if is_hash(part) { "#" } else { part }).collect::<Vec<_>>().join("-")
 }
 
-/// Masks uids and resource versions in a message.
+/// Masks uids and resource versions in a message, and the folder that the server was built in.
 pub(crate) fn without_identities(text: &str) -> String {
+    let text = text.replace("\"k8s.io/kubernetes/pkg/", "\"pkg/");
     let mut words: Vec<String> = Vec::new();
     for word in text.split(' ') {
         let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '-');

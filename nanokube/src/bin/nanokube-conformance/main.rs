@@ -17,6 +17,7 @@ mod gaps;
 mod helm;
 mod image;
 mod kubectl;
+mod lacks;
 mod prepare;
 mod replay;
 mod score;
@@ -78,7 +79,7 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
     println!("recordings  {}", recordings.display());
     let wanted = |area: &str| args.only.is_empty() || args.only.iter().any(|only| only == area);
     prepare::run(&client).await.context("cannot prepare the server")?;
-    let mut score = Score::new(args.verbose);
+    let mut score = Score::new(lacks::Lacks::of(&client).await?, args.verbose);
     for (area, file) in replay::AREAS {
         if wanted(area) {
             replay::run(&client, &recordings.join(file), area, &mut score).await?;
@@ -111,7 +112,9 @@ async fn real_clients(args: &Args, client: &Client, kubeconfig: &Path, score: &m
         if clients.kubectl.is_empty() {
             clients.kubectl.extend(kubectl::on_path());
         }
-        prepare::until_measured(client).await;
+        if score.lacks().has_metrics() && score.lacks().has_kubelet() {
+            prepare::until_measured(client).await;
+        }
         kubectl::run(kubeconfig, &clients.kubectl, score)?;
     }
     if wanted("helm") {

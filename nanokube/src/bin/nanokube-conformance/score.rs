@@ -1,8 +1,9 @@
-//! N of M by area: what passed, what failed and why, and the gaps that are known by name.
+//! N of M by area: what passed, what failed and why, the gaps that are known by name, and what this cluster has no part for.
 
 use std::collections::BTreeMap;
 
 use super::gaps;
+use super::lacks::Lacks;
 
 /// How a case ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub(crate) enum Outcome {
 struct Area {
     passed: usize,
     total: usize,
+    /// How many cases were not tried, by what the cluster lacks.
+    lacking: BTreeMap<&'static str, usize>,
     failures: Vec<(String, String)>,
 }
 
@@ -22,12 +25,26 @@ pub(crate) struct Score {
     areas: BTreeMap<String, Area>,
     tried: Vec<String>,
     missing: Vec<(String, String)>,
+    lacks: Lacks,
     verbose: bool,
 }
 
 impl Score {
-    pub(crate) fn new(verbose: bool) -> Score {
-        Score { areas: BTreeMap::new(), tried: Vec::new(), missing: Vec::new(), verbose }
+    pub(crate) fn new(lacks: Lacks, verbose: bool) -> Score {
+        Score { areas: BTreeMap::new(), tried: Vec::new(), missing: Vec::new(), lacks, verbose }
+    }
+
+    pub(crate) fn lacks(&self) -> &Lacks {
+        &self.lacks
+    }
+
+    /// Counts a case that cannot pass in this cluster, and says so.
+    pub(crate) fn cannot(&mut self, area: &str, case: &str) -> bool {
+        let Some(what) = self.lacks.of_case(area, case) else { return false };
+        let entry = self.areas.entry(area.to_string()).or_default();
+        entry.total += 1;
+        *entry.lacking.entry(what).or_default() += 1;
+        true
     }
 
     pub(crate) fn add(&mut self, area: &str, case: &str, outcome: Outcome) {
@@ -47,10 +64,19 @@ impl Score {
         }
     }
 
-    /// The share of all cases that passed; gaps count as not passed.
+    /// The share of the cases that can pass here which did; gaps count as not passed.
     pub(crate) fn share(&self) -> f64 {
         let (passed, total) = self.totals();
+        let total = total - self.lacking().values().sum::<usize>();
         if total == 0 { 0.0 } else { passed as f64 / total as f64 }
+    }
+
+    fn lacking(&self) -> BTreeMap<&'static str, usize> {
+        let mut lacking = BTreeMap::new();
+        for (what, count) in self.areas.values().flat_map(|area| &area.lacking) {
+            *lacking.entry(*what).or_default() += count;
+        }
+        lacking
     }
 
     fn totals(&self) -> (usize, usize) {
@@ -63,7 +89,12 @@ impl Score {
             println!("{name:<18} {:>4} of {:>4}", area.passed, area.total);
         }
         let (passed, total) = self.totals();
-        println!("{:<18} {passed:>4} of {total:>4}  ({:.1} %)", "all", self.share() * 100.0);
+        let lacking = self.lacking();
+        let of = if lacking.is_empty() { "" } else { " of what can be tried here" };
+        println!("{:<18} {passed:>4} of {total:>4}  ({:.1} %{of})", "all", self.share() * 100.0);
+        for (what, count) in lacking {
+            println!("not tried: {count} cases that need {what}, which this cluster lacks");
+        }
         let tried = if self.tried.is_empty() { "none".to_string() } else { self.tried.join(", ") };
         println!("clients tried: {tried}");
         for (client, why) in &self.missing {

@@ -42,7 +42,7 @@ async fn list(client: &Client, case: &str, wanted: &Value, current: &str) -> any
             let extra = if case.ends_with("rv") { "&resourceVersion=5" } else { "" };
             format!("limit=1&continue={token}{extra}")
         }
-        "LIST sendInitialEvents" => "sendInitialEvents=true&resourceVersionMatch=NotOlderThan".to_string(),
+        "LIST sendInitialEvents" => "sendInitialEvents=true".to_string(),
         "LIST PartialObjectMetadataList" => String::new(),
         _ => case.split_once('?').map(|(_, query)| query.replace("CUR", current)).unwrap_or_default(),
     };
@@ -126,7 +126,7 @@ async fn watch(client: &Client, case: &str, wanted: &Value) -> anyhow::Result<Ou
         "WATCH rv=abc" => "watch=true&resourceVersion=abc".to_string(),
         "WATCH timeoutSeconds=2" => format!("watch=true&timeoutSeconds=1&resourceVersion={current}"),
         "WATCH bookmarks timeoutSeconds=4" => {
-            format!("watch=true&allowWatchBookmarks=true&timeoutSeconds=3&resourceVersion={current}")
+            format!("watch=true&allowWatchBookmarks=true&timeoutSeconds=4&resourceVersion={current}")
         }
         "WATCH sendInitialEvents" => format!("{initial}&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"),
         "WATCH sendInitialEvents rv=0" => {
@@ -172,7 +172,7 @@ async fn listen(client: &Client, call: &Call, change: bool) -> anyhow::Result<He
     if change {
         changes(client).await?;
     }
-    let limit = if call.path.contains("timeoutSeconds=3") { LISTEN * 3 } else { LISTEN + LISTEN / 4 };
+    let limit = if call.path.contains("timeoutSeconds=4") { LISTEN * 4 } else { LISTEN + LISTEN / 4 };
     let until = tokio::time::Instant::now() + limit;
     let mut text = Vec::new();
     let mut ended = false;
