@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 /// An embedded Kubernetes: a real API, pods as real processes, no Docker, no root.
 #[derive(Debug, Parser)]
@@ -67,9 +67,9 @@ pub struct Start {
     /// What enforces CPU limits
     #[arg(long, value_enum, default_value_t = Limiter::Auto)]
     pub cpu_limiter: Limiter,
-    /// Leave a controller out (repeatable)
-    #[arg(long, value_enum, value_name = "CONTROLLER")]
-    pub without: Vec<Controller>,
+    /// Leave a part out, for the real one to do its work (repeatable)
+    #[arg(long, value_enum, value_name = "PART")]
+    pub without: Vec<ControlPlanePart>,
     /// Cores that the node has for pods [default: what the machine has, less half a core]
     #[arg(long, value_name = "N", value_parser = cores)]
     pub cpus: Option<f64>,
@@ -125,6 +125,10 @@ pub struct Hpa {
     /// The context to use [default: the current one]
     #[arg(long, value_name = "NAME")]
     pub context: Option<String>,
+    /// Act only while holding the Lease kube-system/horizontal-pod-autoscaler, so that several may run
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    #[arg(num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub leader_elect: bool,
     #[command(flatten)]
     pub flags: HpaFlags,
 }
@@ -157,18 +161,15 @@ pub enum Limiter {
     Signals,
 }
 
+/// What of the control plane another program can do in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Controller {
+pub enum ControlPlanePart {
+    /// The horizontal pod autoscaler
     Hpa,
-}
-
-impl Controller {
-    /// The name that the runner knows it by.
-    pub fn name(self) -> &'static str {
-        match self {
-            Controller::Hpa => "hpa",
-        }
-    }
+    /// All controllers, the horizontal pod autoscaler among them
+    KubeControllerManager,
+    /// The scheduler
+    KubeScheduler,
 }
 
 /// "15s", "5m", "1h30m", "250ms", as Go writes durations.

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use crate::credentials::ClientIdentity;
 use crate::kind::{GroupVersion, Kind, Registry};
 use crate::object::Object;
 use crate::status::ApiError;
@@ -24,7 +25,7 @@ pub(crate) mod custom;
 mod definition;
 mod delete;
 mod evict;
-mod identity;
+pub(crate) mod identity;
 mod scale;
 mod update;
 pub(crate) mod vet;
@@ -54,11 +55,14 @@ pub struct Settings {
     pub service_network: (Ipv4Addr, u8),
     /// Inclusive range of node ports.
     pub node_ports: (u16, u16),
+    /// What requests that are passed on to servers of APIServices show; nothing in tests of other things.
+    pub front_proxy: Option<Arc<ClientIdentity>>,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { service_network: (Ipv4Addr::new(127, 16, 128, 0), 17), node_ports: (30_000, 32_767) }
+        let service_network = (Ipv4Addr::new(127, 16, 128, 0), 17);
+        Settings { service_network, node_ports: (30_000, 32_767), front_proxy: None }
     }
 }
 

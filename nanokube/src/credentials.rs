@@ -1,7 +1,8 @@
-//! Keys of an instance: its own certificate authority, a server certificate for each start, and the bearer token.
+//! Keys of an instance: its own certificate authorities, a certificate for each start, and the bearer token.
 //!
-//! The CA key and the token stay in the instance's directory, readable by its owner only. The server certificate is made
-//! anew at each start, since the address may have changed.
+//! One authority signs the server's certificate, another that of the front proxy: servers of APIServices believe whoever
+//! shows one of the latter. Their keys and the token stay in the instance's directory, readable by its owner only. The
+//! certificates are made anew at each start, since the address may have changed.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
@@ -21,11 +22,34 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::instance::{Directory, write_private};
 
+/// The only name that servers of APIServices are told to believe.
+pub const FRONT_PROXY: &str = "front-proxy-client";
+
 /// What a daemon and its clients share.
 pub struct Credentials {
-    pub ca_certificate_pem: String,
+    pub ca: Authority,
+    pub front_proxy_ca: Authority,
     pub token: String,
-    ca_key: KeyPair,
+}
+
+/// Who signs certificates.
+pub struct Authority {
+    pub certificate_pem: String,
+    name: &'static str,
+    key: KeyPair,
+}
+
+/// A certificate with its key, shown by a client to a server.
+#[derive(Debug)]
+pub struct ClientIdentity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl ClientIdentity {
+    pub fn chain_and_key(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        (self.chain.clone(), self.key.clone_key())
+    }
 }
 
 impl Credentials {
@@ -33,27 +57,19 @@ impl Credentials {
     pub fn load_or_create(directory: &Directory) -> anyhow::Result<Credentials> {
         let keys = directory.keys();
         fs::create_dir_all(&keys).with_context(|| format!("cannot make the directory {}", keys.display()))?;
-        let (key_file, certificate_file, token_file) = (keys.join("ca.key"), keys.join("ca.crt"), keys.join("token"));
-        if !certificate_file.exists() || !key_file.exists() {
-            let key = KeyPair::generate().context("cannot generate a key")?;
-            let certificate = ca_params()?.self_signed(&key).context("cannot sign the CA certificate")?;
-            write_private(&key_file, key.serialize_pem().as_bytes())?;
-            write_private(&certificate_file, certificate.pem().as_bytes())?;
-        }
+        let token_file = keys.join("token");
         if !token_file.exists() {
             write_private(&token_file, new_token().as_bytes())?;
         }
-        let ca_key = KeyPair::from_pem(&read(&key_file)?).with_context(|| broken(&key_file))?;
         Ok(Credentials {
-            ca_certificate_pem: read(&certificate_file)?,
+            ca: Authority::load_or_create(&keys, "ca", "nanokube-ca")?,
+            front_proxy_ca: Authority::load_or_create(&keys, "front-proxy-ca", "nanokube-front-proxy-ca")?,
             token: read(&token_file)?.trim().to_string(),
-            ca_key,
         })
     }
 
     /// TLS for the server at these addresses, HTTP/1.1 only.
     pub fn acceptor(&self, addresses: &[Ipv4Addr]) -> anyhow::Result<TlsAcceptor> {
-        let key = KeyPair::generate().context("cannot generate a key")?;
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "nanokube-apiserver");
         params.subject_alt_names = addresses.iter().map(|ip| SanType::IpAddress(IpAddr::V4(*ip))).collect();
@@ -61,11 +77,7 @@ impl Credentials {
             params.subject_alt_names.push(SanType::DnsName(name.try_into().context("not a DNS name")?));
         }
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        let issuer = Issuer::new(ca_params()?, &self.ca_key);
-        let certificate = params.signed_by(&key, &issuer).context("cannot sign the server certificate")?;
-        let chain = vec![CertificateDer::from(certificate.der().to_vec())];
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let (chain, key) = self.ca.sign(params)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -77,10 +89,19 @@ impl Credentials {
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 
+    /// What the API shows to servers of APIServices.
+    pub fn front_proxy(&self) -> anyhow::Result<ClientIdentity> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, FRONT_PROXY);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let (chain, key) = self.front_proxy_ca.sign(params)?;
+        Ok(ClientIdentity { chain, key })
+    }
+
     /// Writes the kubeconfig of the instance. JSON is YAML, so every client reads it.
     pub fn write_kubeconfig(&self, directory: &Directory, server: &str) -> anyhow::Result<()> {
         let name = format!("nanokube-{}", directory.name());
-        let ca = STANDARD.encode(&self.ca_certificate_pem);
+        let ca = STANDARD.encode(&self.ca.certificate_pem);
         let kubeconfig = json!({
             "apiVersion": "v1",
             "kind": "Config",
@@ -94,9 +115,36 @@ impl Credentials {
     }
 }
 
-fn ca_params() -> anyhow::Result<CertificateParams> {
+impl Authority {
+    fn load_or_create(keys: &Path, file: &str, name: &'static str) -> anyhow::Result<Authority> {
+        let (key_file, certificate_file) = (keys.join(format!("{file}.key")), keys.join(format!("{file}.crt")));
+        if !certificate_file.exists() || !key_file.exists() {
+            let key = KeyPair::generate().context("cannot generate a key")?;
+            let certificate = ca_params(name)?.self_signed(&key).context("cannot sign the CA certificate")?;
+            write_private(&key_file, key.serialize_pem().as_bytes())?;
+            write_private(&certificate_file, certificate.pem().as_bytes())?;
+        }
+        let key = KeyPair::from_pem(&read(&key_file)?).with_context(|| broken(&key_file))?;
+        Ok(Authority { certificate_pem: read(&certificate_file)?, name, key })
+    }
+
+    /// A new key and a certificate for it.
+    fn sign(
+        &self,
+        mut params: CertificateParams,
+    ) -> anyhow::Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+        let key = KeyPair::generate().context("cannot generate a key")?;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        let issuer = Issuer::new(ca_params(self.name)?, &self.key);
+        let certificate = params.signed_by(&key, &issuer).context("cannot sign a certificate")?;
+        let chain = vec![CertificateDer::from(certificate.der().to_vec())];
+        Ok((chain, PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()))))
+    }
+}
+
+fn ca_params(name: &str) -> anyhow::Result<CertificateParams> {
     let mut params = CertificateParams::new(Vec::<String>::new()).context("no CA parameters")?;
-    params.distinguished_name.push(DnType::CommonName, "nanokube-ca");
+    params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
     Ok(params)

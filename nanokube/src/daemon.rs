@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::api::{self, Api, auth::Token};
 use crate::cli;
 use crate::cluster::{Clock, Cluster, Settings};
-use crate::controllers::{hpa, runner};
+use crate::controllers::{controller, hpa, runner};
 use crate::credentials::Credentials;
 use crate::image::ImageStore;
 use crate::instance::{self, Directory, Facts, Holding, Network};
@@ -74,17 +74,17 @@ async fn serve(directory: &Directory, start: &cli::Start, holding: Holding, bega
     let server = format!("https://{address}");
     credentials.write_kubeconfig(directory, &server)?;
 
-    let settings = Settings { service_network: network.services(), ..Settings::default() };
+    let front_proxy = Some(Arc::new(credentials.front_proxy()?));
+    let settings = Settings { service_network: network.services(), front_proxy, ..Settings::default() };
     let store = Store::open(&directory.state()).context("cannot open the store")?;
     let cluster = Cluster::new(store, settings, Clock::System);
-    seed::plant(&cluster, network, address).context("cannot create the first objects")?;
+    seed::plant(&cluster, network, address)
+        .and_then(|()| seed::plant_authentication(&cluster, &credentials))
+        .context("cannot create the first objects")?;
 
     let controllers = runner::start(
         cluster.clone(),
-        runner::Config {
-            root_ca: credentials.ca_certificate_pem.clone(),
-            without: start.without.iter().map(|controller| controller.name().to_string()).collect(),
-        },
+        runner::Config { root_ca: credentials.ca.certificate_pem.clone(), without: parts_left_out(start) },
     )
     .context("cannot start the controllers")?;
 
@@ -170,13 +170,24 @@ fn start_node(
 
 /// The HPA controller, unless it is left out for another one to do its work.
 fn start_hpa(cluster: &Cluster, metrics: &Metrics, start: &cli::Start) -> anyhow::Result<Option<hpa::local::Running>> {
-    if start.without.contains(&cli::Controller::Hpa) {
+    use cli::ControlPlanePart::{Hpa, KubeControllerManager};
+    if start.without.iter().any(|part| matches!(part, Hpa | KubeControllerManager)) {
         return Ok(None);
     }
     let flags = hpa::Flags::from(&start.hpa);
     let sources = hpa::local::Sources::of_node(cluster.clone(), metrics.clone());
     let running = hpa::local::start(cluster.clone(), sources, &flags).context("cannot start the HPA controller")?;
     Ok(Some(running))
+}
+
+/// The components whose controllers are left out for another program to do their work.
+fn parts_left_out(start: &cli::Start) -> Vec<&'static str> {
+    let component = |part: &cli::ControlPlanePart| match part {
+        cli::ControlPlanePart::Hpa => None,
+        cli::ControlPlanePart::KubeControllerManager => Some(controller::CONTROLLER_MANAGER),
+        cli::ControlPlanePart::KubeScheduler => Some(controller::SCHEDULER),
+    };
+    start.without.iter().filter_map(component).collect()
 }
 
 fn addresses(network: Network, api: SocketAddr) -> Vec<std::net::Ipv4Addr> {

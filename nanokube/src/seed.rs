@@ -1,4 +1,5 @@
-//! The objects that every cluster has before anyone asks: the four namespaces and the service default/kubernetes.
+//! The objects that every cluster has before anyone asks: the four namespaces, the service default/kubernetes, and what
+//! other servers must know to believe this one.
 //!
 //! Each start looks first and writes only what is missing, or what a new network has made wrong.
 
@@ -7,6 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, Part, Patch, Writer};
+use crate::credentials::{Credentials, FRONT_PROXY};
 use crate::instance::Network;
 use crate::object;
 use crate::status::ApiError;
@@ -48,9 +50,32 @@ pub fn plant(cluster: &Cluster, network: Network, api: SocketAddr) -> Result<(),
         cluster.delete("services", "default", "kubernetes", &Default::default(), &writer)?;
     }
     move_services(cluster, network, &writer)?;
-    keep(cluster, "services", service, &writer)?;
-    keep(cluster, "endpoints", endpoints, &writer)?;
-    keep(cluster, "endpointslices.discovery.k8s.io", slice, &writer)
+    keep(cluster, "services", "default", service, &writer)?;
+    keep(cluster, "endpoints", "default", endpoints, &writer)?;
+    keep(cluster, "endpointslices.discovery.k8s.io", "default", slice, &writer)
+}
+
+/// Who signs the certificates of clients and of the front proxy, for servers of APIServices and other components to read; and
+/// since when tokens of service accounts are accounted for, which kube-controller-manager asks.
+pub fn plant_authentication(cluster: &Cluster, credentials: &Credentials) -> Result<(), ApiError> {
+    let writer = Writer::controller("kube-apiserver");
+    let data = json!({
+        "client-ca-file": credentials.ca.certificate_pem,
+        "requestheader-allowed-names": json!([FRONT_PROXY]).to_string(),
+        "requestheader-client-ca-file": credentials.front_proxy_ca.certificate_pem,
+        "requestheader-extra-headers-prefix": json!(["X-Remote-Extra-"]).to_string(),
+        "requestheader-group-headers": json!(["X-Remote-Group"]).to_string(),
+        "requestheader-username-headers": json!(["X-Remote-User"]).to_string(),
+    });
+    let authentication = json!({ "metadata": { "name": "extension-apiserver-authentication" }, "data": data });
+    keep(cluster, "configmaps", "kube-system", authentication, &writer)?;
+    let tracking = "kube-apiserver-legacy-service-account-token-tracking";
+    if cluster.get("configmaps", "kube-system", tracking).is_none() {
+        let today = cluster.now().strftime("%Y-%m-%d").to_string();
+        let tracking = json!({ "metadata": { "name": tracking }, "data": { "since": today } });
+        cluster.create("configmaps", "kube-system", tracking, &writer)?;
+    }
+    Ok(())
 }
 
 /// Services of an instance that has another network now keep the low half of their addresses.
@@ -68,13 +93,13 @@ fn move_services(cluster: &Cluster, network: Network, writer: &Writer) -> Result
     Ok(())
 }
 
-/// Creates an object in the namespace default, or brings it to this state.
-fn keep(cluster: &Cluster, resource: &str, object: Value, writer: &Writer) -> Result<(), ApiError> {
+/// Creates an object, or brings it to this state.
+fn keep(cluster: &Cluster, resource: &str, namespace: &str, object: Value, writer: &Writer) -> Result<(), ApiError> {
     let name = object::name(&object).to_string();
-    if cluster.get(resource, "default", &name).is_some() {
-        cluster.patch(resource, "default", &name, Patch::Merge(object), Part::Object, writer)?;
+    if cluster.get(resource, namespace, &name).is_some() {
+        cluster.patch(resource, namespace, &name, Patch::Merge(object), Part::Object, writer)?;
     } else {
-        cluster.create(resource, "default", object, writer)?;
+        cluster.create(resource, namespace, object, writer)?;
     }
     Ok(())
 }

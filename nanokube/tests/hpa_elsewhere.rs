@@ -9,11 +9,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nanokube::client::Client;
+use nanokube::controllers::hpa::lease::{Election, Times};
 use serde_json::{Value, json};
 
 /// Reached only when something is broken.
 const PATIENCE: Duration = Duration::from_secs(60);
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/horizontal-pod-autoscaler";
 const HPAS: &str = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers";
 
 /// A process that ends with the test.
@@ -78,8 +80,7 @@ async fn a_cluster_without_an_autoscaler_is_scaled_by_one_from_elsewhere() {
     assert_eq!(client.write("POST", HPAS, &autoscaler("web", "web", external)).await.unwrap().status, 201);
 
     let period = ["--horizontal-pod-autoscaler-sync-period", "200ms"];
-    let _autoscaler =
-        nanokube(dir.path(), &["hpa", "--kubeconfig", kubeconfig.to_str().unwrap(), period[0], period[1]]);
+    let acting = nanokube(dir.path(), &["hpa", "--kubeconfig", kubeconfig.to_str().unwrap(), period[0], period[1]]);
     until(&client, &format!("{DEPLOYMENTS}/web"), "web has 3 replicas", |it| it["spec"]["replicas"] == 3).await;
     let path = format!("{HPAS}/web");
     let unregistered = |it: &Value| condition(it, "ScalingActive")["reason"] == "FailedGetExternalMetric";
@@ -100,4 +101,40 @@ async fn a_cluster_without_an_autoscaler_is_scaled_by_one_from_elsewhere() {
     let events = until(&client, "/api/v1/namespaces/default/events", "an event is told again", counted).await;
     let reasons: Vec<&Value> = events["items"].as_array().unwrap().iter().map(|it| &it["reason"]).collect();
     assert!(reasons.iter().any(|it| *it == "SuccessfulRescale"), "{reasons:?}");
+
+    // It leads, and when it is ended another may do so at once.
+    let holder = |it: &Value| it["spec"]["holderIdentity"].as_str().map(str::to_owned);
+    until(&client, LEASE, "it holds the lease", |it| holder(it).is_some_and(|holder| !holder.is_empty())).await;
+    drop(acting);
+    until(&client, LEASE, "the lease is free", |it| holder(it).is_some_and(|holder| holder.is_empty())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn one_autoscaler_acts_at_a_time_and_another_takes_over_when_it_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut daemon = nanokube(dir.path(), &["start", "--foreground", "--without", "hpa"]);
+    let mut line = String::new();
+    std::io::BufReader::new(daemon.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line.trim(), "ready");
+    let client = Client::from_kubeconfig(&dir.path().join("kubeconfig")).unwrap();
+    let lease = Duration::from_secs(1);
+    let times = Times { lease, renew: Duration::from_secs(30), retry: Duration::from_millis(50) };
+    let mut first = Election::new(client.clone(), times);
+    first.acquire().await;
+    let held = client.get(LEASE).await.unwrap().json()["spec"].clone();
+
+    // The first renews no more: the second waits for the whole lease, and no longer than need be.
+    let mut second = Election::new(client.clone(), times);
+    let began = Instant::now();
+    tokio::time::timeout(PATIENCE, second.acquire()).await.unwrap();
+    assert!(began.elapsed() >= lease);
+    let taken = client.get(LEASE).await.unwrap().json()["spec"].clone();
+    assert_ne!(taken["holderIdentity"], held["holderIdentity"]);
+    assert_eq!((&held["leaseTransitions"], &taken["leaseTransitions"]), (&json!(0), &json!(1)));
+    tokio::time::timeout(PATIENCE, first.hold()).await.expect("the first learns that it has lost the lease");
+
+    // What is given back is there for the next one.
+    second.release().await.unwrap();
+    tokio::time::timeout(PATIENCE, first.acquire()).await.unwrap();
+    assert_eq!(client.get(LEASE).await.unwrap().json()["spec"]["leaseTransitions"], 2);
 }

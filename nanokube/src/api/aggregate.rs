@@ -1,8 +1,10 @@
 //! Aggregation: an APIService with `spec.service` makes a group and version of another server part of this one.
 //!
-//! Requests are passed on over TLS to the service's cluster IP, verified by `caBundle` unless `insecureSkipTLSVerify` says not to;
-//! who asked travels in the headers that aggregated servers read. The condition Available says whether the server answers its
-//! own discovery; while it does not, clients get 503. Groups that are built in are never passed on.
+//! Requests are passed on over TLS to the service's cluster IP, verified by `caBundle` unless `insecureSkipTLSVerify` says not to.
+//! Who asked travels in the headers that aggregated servers read, and they believe it for the front proxy's certificate
+//! (the ConfigMap kube-system/extension-apiserver-authentication names its authority). The condition Available says
+//! whether the server answers its own discovery; while it does not, clients get 503. Groups that are built in are never
+//! passed on.
 
 use std::io;
 use std::sync::Arc;
@@ -25,11 +27,14 @@ use tokio_rustls::TlsConnector;
 use super::{Api, Body, Call, auth, reply};
 use crate::any_certificate::AnyCertificate;
 use crate::cluster::{Cluster, Part, Patch, Writer};
+use crate::credentials::ClientIdentity;
 use crate::kind::GroupVersion;
 use crate::object::{self, Object};
 use crate::status::ApiError;
 
 const RESOURCE: &str = "apiservices.apiregistration.k8s.io";
+/// Who asks for discovery and whether a server is there.
+const AGGREGATOR: &str = "system:kube-aggregator";
 /// How long a server may take to begin its answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long it may take to answer its discovery.
@@ -135,8 +140,9 @@ pub(crate) async fn resources(cluster: &Cluster, version: &GroupVersion) -> Opti
 
 async fn discover(cluster: &Cluster, service: &Object, version: &GroupVersion) -> Result<Value, String> {
     let path = format!("/apis/{version}");
-    let request = Request::builder().uri(&path).header(ACCEPT, "application/json").body(Full::default());
-    let request = request.map_err(|error| error.to_string())?;
+    let request = Request::builder().uri(&path).header(ACCEPT, "application/json");
+    let request = request.header("X-Remote-User", AGGREGATOR).header("X-Remote-Group", auth::GROUPS[0]);
+    let request = request.body(Full::default()).map_err(|error| error.to_string())?;
     let ask = async {
         let response = send(cluster, service, request).await?;
         let status = response.status();
@@ -162,7 +168,7 @@ async fn send(
     let stream = TcpStream::connect(&address).await.map_err(|error| format!("cannot connect to {address}: {error}"))?;
     let host = format!("{name}.{namespace}.svc");
     let server = ServerName::try_from(host.clone()).map_err(|error| error.to_string())?;
-    let tls = connector(service)?;
+    let tls = connector(service, cluster.settings().front_proxy.as_deref())?;
     let stream = tls.connect(server, stream).await.map_err(|error| format!("TLS with {address} failed: {error}"))?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
@@ -173,15 +179,24 @@ async fn send(
     sender.send_request(request).await.map_err(|error| error.to_string())
 }
 
-fn connector(service: &Object) -> Result<TlsConnector, String> {
+fn connector(service: &Object, front_proxy: Option<&ClientIdentity>) -> Result<TlsConnector, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
-    if object::bool_at(service, "/spec/insecureSkipTLSVerify") {
-        let config = builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)));
-        return Ok(TlsConnector::from(Arc::new(config.with_no_client_auth())));
-    }
+    let builder = if object::bool_at(service, "/spec/insecureSkipTLSVerify") {
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+    } else {
+        builder.with_root_certificates(roots(service)?)
+    };
+    let Some(front_proxy) = front_proxy else { return Ok(Arc::new(builder.with_no_client_auth()).into()) };
+    let (chain, key) = front_proxy.chain_and_key();
+    let config = builder.with_client_auth_cert(chain, key).map_err(|error| error.to_string())?;
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// The certificates of `caBundle`.
+fn roots(service: &Object) -> Result<RootCertStore, String> {
     let pem =
         STANDARD.decode(object::str_at(service, "/spec/caBundle")).map_err(|error| format!("caBundle: {error}"))?;
     let mut roots = RootCertStore::empty();
@@ -189,7 +204,7 @@ fn connector(service: &Object) -> Result<TlsConnector, String> {
         let certificate = certificate.map_err(|error| format!("caBundle: {error}"))?;
         roots.add(certificate).map_err(|error| format!("caBundle: {error}"))?;
     }
-    Ok(TlsConnector::from(Arc::new(builder.with_root_certificates(roots).with_no_client_auth())))
+    Ok(roots)
 }
 
 /// Keeps the condition Available of every APIService true to what its server answers. Never returns.

@@ -1,11 +1,14 @@
 //! `nanokube hpa`: the built-in autoscaler for another cluster, in the foreground until a signal ends it.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
+use tokio::sync::Mutex;
 
-use crate::cli::Hpa;
+use crate::cli::{Hpa, HpaFlags};
 use crate::client::Client;
+use crate::controllers::hpa::lease::{Election, Times};
 use crate::controllers::hpa::{Flags, remote};
 use crate::daemon;
 
@@ -20,13 +23,50 @@ pub(super) fn run(hpa: &Hpa) -> anyhow::Result<ExitCode> {
             let words = answer.json()["message"].as_str().unwrap_or_default().to_owned();
             return Err(anyhow::anyhow!("the server answers {} {words}", answer.status)).with_context(hint);
         }
-        eprintln!("autoscaling {} every {} s", client.server(), hpa.flags.sync_period.as_secs_f64());
-        let stopped = async {
-            if let Err(error) = daemon::wait_for_signal().await {
-                eprintln!("{error:#}");
-            }
-        };
-        remote::run(client, &Flags::from(&hpa.flags), stopped).await;
-        Ok(ExitCode::SUCCESS)
+        let leads = hpa.leader_elect.then(|| Election::new(client.clone(), Times::default()));
+        autoscale(client, &hpa.flags, leads).await
     })
+}
+
+/// Until a signal comes or the lease is lost.
+async fn autoscale(client: Client, flags: &HpaFlags, leads: Option<Election>) -> anyhow::Result<ExitCode> {
+    let signal = daemon::wait_for_signal();
+    tokio::pin!(signal);
+    let leads = match leads {
+        None => None,
+        Some(mut election) => {
+            tokio::select! {
+                ended = &mut signal => return ended.map(|()| ExitCode::SUCCESS),
+                () = election.acquire() => {}
+            }
+            Some(Arc::new(Mutex::new(election)))
+        }
+    };
+    eprintln!("autoscaling {} every {} s", client.server(), flags.sync_period.as_secs_f64());
+    let held = leads.clone().map(|election| tokio::spawn(async move { election.lock().await.hold().await }));
+    let holding = held.as_ref().map(tokio::task::JoinHandle::abort_handle);
+    let lost = async {
+        match held {
+            Some(held) => held.await.unwrap_or(()),
+            None => std::future::pending().await,
+        }
+    };
+    let mut ended = Ok(false);
+    let stopped = async {
+        tokio::select! {
+            signal = &mut signal => ended = signal.map(|()| false),
+            () = lost => ended = Ok(true),
+        }
+    };
+    remote::run(client, &Flags::from(flags), stopped).await;
+    if ended? {
+        anyhow::bail!("the lease is lost: another autoscaler acts now, or the server cannot be reached");
+    }
+    if let Some(holding) = holding {
+        holding.abort();
+    }
+    if let Some(election) = leads {
+        election.lock().await.release().await?;
+    }
+    Ok(ExitCode::SUCCESS)
 }

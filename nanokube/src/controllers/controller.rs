@@ -15,21 +15,22 @@ use super::{
 use crate::cluster::{Change, Snapshot};
 use crate::kind::Registry;
 
-const CONTROLLER_MANAGER: &str = "kube-controller-manager";
-const SCHEDULER: &str = "kube-scheduler";
+pub const CONTROLLER_MANAGER: &str = "kube-controller-manager";
+pub const SCHEDULER: &str = "kube-scheduler";
+const API_SERVER: &str = "kube-apiserver";
 
 /// What the controllers need to know about the instance.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     /// The certificate (PEM) of the API's authority, for `kube-root-ca.crt`.
     pub root_ca: String,
-    /// Names of controllers to leave out.
-    pub without: Vec<String>,
+    /// Components whose controllers are left out.
+    pub without: Vec<&'static str>,
 }
 
 pub struct Controller {
     pub name: &'static str,
-    /// The field manager that its writes belong to.
+    /// The component that it is a part of, and the field manager of its writes.
     pub manager: &'static str,
     inputs: Inputs,
     pub look: Look,
@@ -72,6 +73,10 @@ impl Controller {
         Controller { name, manager: CONTROLLER_MANAGER, inputs, look, is_dirty: true, wake_at: None }
     }
 
+    fn of_component(self, manager: &'static str) -> Controller {
+        Controller { manager, ..self }
+    }
+
     /// Whether a change (None: the first sight of a kind) concerns this controller.
     pub fn reads(&self, resource: &str, change: Option<&Change>) -> bool {
         match &self.inputs {
@@ -112,14 +117,12 @@ fn workloads() -> [Controller; 6] {
 
 fn services_and_nodes() -> [Controller; 4] {
     let mut slices = Endpoints::default();
-    let mut scheduler =
-        Controller::of_kinds("scheduler", scheduler::INPUTS, |view| scheduler::reconcile(view.snapshot, view.now));
-    scheduler.manager = SCHEDULER;
     [
         Controller::of_kinds("node-taints", node_taints::INPUTS, |view| {
             node_taints::reconcile(view.snapshot, view.now)
         }),
-        scheduler,
+        Controller::of_kinds("scheduler", scheduler::INPUTS, |view| scheduler::reconcile(view.snapshot, view.now))
+            .of_component(SCHEDULER),
         Controller::of_kinds("endpoints", endpoints::INPUTS, move |view| slices.reconcile(view.snapshot, view.now)),
         Controller::of_kinds("disruption", disruption::INPUTS, |view| disruption::reconcile(view.snapshot, view.now)),
     ]
@@ -134,7 +137,9 @@ fn keepers_of_order() -> [Controller; 6] {
         Controller::of_all("namespace", namespace::matters, |view| {
             namespace::finalize(view.snapshot, view.kinds, view.now)
         }),
-        Controller::of_all("crd", namespace::matters, |view| definition::finalize(view.snapshot, view.now)),
-        Controller::of_kinds("event-ttl", &[], |view| events::reconcile(view.snapshot, view.now)),
+        Controller::of_all("crd", namespace::matters, |view| definition::finalize(view.snapshot, view.now))
+            .of_component(API_SERVER),
+        Controller::of_kinds("event-ttl", &[], |view| events::reconcile(view.snapshot, view.now))
+            .of_component(API_SERVER),
     ]
 }

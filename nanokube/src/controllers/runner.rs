@@ -95,7 +95,7 @@ pub fn start(cluster: Cluster, config: Config) -> std::io::Result<Running> {
 impl Runner {
     pub fn new(cluster: Cluster, config: Config) -> Runner {
         let mut controllers = controller::table(&config);
-        controllers.retain(|controller| !config.without.iter().any(|name| name == controller.name));
+        controllers.retain(|controller| !config.without.contains(&controller.manager));
         Runner {
             cluster,
             controllers,

@@ -116,6 +116,33 @@ const VOLUME: &[Rule] = &[
     rule("status.phase", "\"Pending\""),
 ];
 const STORAGE_CLASS: &[Rule] = &[rule("reclaimPolicy", "\"Delete\""), rule("volumeBindingMode", "\"Immediate\"")];
+const CSI_DRIVER: &[Rule] = &[
+    rule("spec.attachRequired", "true"),
+    rule("spec.podInfoOnMount", "false"),
+    rule("spec.storageCapacity", "false"),
+    rule("spec.fsGroupPolicy", "\"ReadWriteOnceWithFSType\""),
+    rule("spec.volumeLifecycleModes", "[\"Persistent\"]"),
+    rule("spec.requiresRepublish", "false"),
+    rule("spec.seLinuxMount", "false"),
+];
+const WEBHOOKS: &[Rule] = &[
+    rule("webhooks[].failurePolicy", "\"Fail\""),
+    rule("webhooks[].matchPolicy", "\"Equivalent\""),
+    rule("webhooks[].namespaceSelector", "{}"),
+    rule("webhooks[].objectSelector", "{}"),
+    rule("webhooks[].timeoutSeconds", "10"),
+    rule("webhooks[].rules[].scope", "\"*\""),
+    rule("webhooks[].clientConfig.service.port", "443"),
+];
+const MUTATING_WEBHOOKS: &[Rule] = &[rule("webhooks[].reinvocationPolicy", "\"Never\"")];
+const ADMISSION_POLICY: &[Rule] = &[
+    rule("spec.failurePolicy", "\"Fail\""),
+    rule("spec.matchConstraints.matchPolicy", "\"Equivalent\""),
+    rule("spec.matchConstraints.namespaceSelector", "{}"),
+    rule("spec.matchConstraints.objectSelector", "{}"),
+    rule("spec.matchConstraints.resourceRules[].scope", "\"*\""),
+    rule("spec.matchConstraints.excludeResourceRules[].scope", "\"*\""),
+];
 const ROLE_BINDING: &[Rule] = &[rule("roleRef.apiGroup", RBAC_GROUP)];
 const ROLE: &[Rule] = &[rule("rules", "null")];
 const INGRESS: &[Rule] = &[rule("status", "{}"), rule("status.loadBalancer", "{}")];
@@ -156,6 +183,11 @@ pub(super) fn of(resource: &str) -> &'static [&'static [Rule]] {
         "persistentvolumeclaims" => &[CLAIM],
         "persistentvolumes" => &[VOLUME],
         "storageclasses.storage.k8s.io" => &[STORAGE_CLASS],
+        "csidrivers.storage.k8s.io" => &[CSI_DRIVER],
+        "validatingwebhookconfigurations.admissionregistration.k8s.io" => &[WEBHOOKS],
+        "mutatingwebhookconfigurations.admissionregistration.k8s.io" => &[WEBHOOKS, MUTATING_WEBHOOKS],
+        "validatingadmissionpolicies.admissionregistration.k8s.io"
+        | "mutatingadmissionpolicies.admissionregistration.k8s.io" => &[ADMISSION_POLICY],
         "rolebindings.rbac.authorization.k8s.io" | "clusterrolebindings.rbac.authorization.k8s.io" => &[ROLE_BINDING],
         "roles.rbac.authorization.k8s.io" | "clusterroles.rbac.authorization.k8s.io" => &[ROLE],
         "ingresses.networking.k8s.io" => &[INGRESS],

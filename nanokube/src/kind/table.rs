@@ -19,6 +19,7 @@ const PLAIN: Habits = Habits { generation: false, create_on_put: false, returns_
 const GENERATION: Habits = Habits { generation: true, ..PLAIN };
 const CREATE_ON_PUT: Habits = Habits { create_on_put: true, ..PLAIN };
 const RETURNED: Habits = Habits { returns_deleted: true, ..PLAIN };
+const RETURNED_GENERATION: Habits = Habits { generation: true, ..RETURNED };
 const TRANSIENT: Habits = Habits { transient: true, ..PLAIN };
 
 /// A built-in kind as it is written down below.
@@ -43,7 +44,9 @@ impl Row {
         let group = self.served[0].0;
         let strings = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<String>>();
         let mut categories = if self.all { vec!["all".to_string()] } else { Vec::new() };
-        if matches!(self.plural, "customresourcedefinitions" | "apiservices") {
+        let extends =
+            matches!(group, "apiregistration.k8s.io" | "apiextensions.k8s.io" | "admissionregistration.k8s.io");
+        if extends {
             categories.push("api-extensions".to_string());
         }
         Kind {
@@ -81,7 +84,12 @@ const BATCH: Row = Row { served: &[("batch", "v1")], all: true, habits: GENERATI
 const NETWORKING: Row = Row { served: &[("networking.k8s.io", "v1")], habits: GENERATION, ..ROW };
 const NETWORKING_FLAT: Row = Row { habits: PLAIN, ..NETWORKING };
 const RBAC: Row = Row { served: &[("rbac.authorization.k8s.io", "v1")], habits: CREATE_ON_PUT, ..ROW };
-const STORAGE: Row = Row { served: &[("storage.k8s.io", "v1")], namespaced: false, ..ROW };
+const STORAGE: Row = Row { served: &[("storage.k8s.io", "v1")], namespaced: false, habits: RETURNED, ..ROW };
+const ADMISSION: Row =
+    Row { served: &[("admissionregistration.k8s.io", "v1")], namespaced: false, habits: GENERATION, ..ROW };
+const DEVICES: Row = Row { served: &[("resource.k8s.io", "v1")], namespaced: false, habits: RETURNED, ..ROW };
+const FLOW: Row =
+    Row { served: &[("flowcontrol.apiserver.k8s.io", "v1")], namespaced: false, habits: GENERATION, ..ROW };
 const ACCESS: Row =
     Row { served: &[("authorization.k8s.io", "v1")], namespaced: false, verbs: CREATE, habits: TRANSIENT, ..ROW };
 const AUTHENTICATION: Row = Row { served: &[("authentication.k8s.io", "v1")], ..ACCESS };
@@ -191,7 +199,7 @@ pub const BUILT_IN: &[Row] = &[
             sub("resize", "Pod", GET_PATCH_UPDATE),
             status("Pod"),
         ],
-        habits: Habits { generation: true, returns_deleted: true, ..PLAIN },
+        habits: RETURNED_GENERATION,
         ..ROW
     },
     Row { plural: "podtemplates", singular: "podtemplate", kind: "PodTemplate", habits: RETURNED, ..ROW },
@@ -324,6 +332,19 @@ pub const BUILT_IN: &[Row] = &[
         ..BATCH
     },
     Row { plural: "jobs", singular: "job", kind: "Job", subresources: &[status("Job")], ..BATCH },
+    Row {
+        plural: "certificatesigningrequests",
+        singular: "certificatesigningrequest",
+        kind: "CertificateSigningRequest",
+        served: &[("certificates.k8s.io", "v1")],
+        namespaced: false,
+        short_names: &["csr"],
+        subresources: &[
+            sub("approval", "CertificateSigningRequest", GET_PATCH_UPDATE),
+            status("CertificateSigningRequest"),
+        ],
+        ..ROW
+    },
     Row { plural: "ingressclasses", singular: "ingressclass", kind: "IngressClass", namespaced: false, ..NETWORKING },
     Row {
         plural: "ingresses",
@@ -376,7 +397,68 @@ pub const BUILT_IN: &[Row] = &[
     Row { plural: "clusterroles", singular: "clusterrole", kind: "ClusterRole", namespaced: false, ..RBAC },
     Row { plural: "rolebindings", singular: "rolebinding", kind: "RoleBinding", ..RBAC },
     Row { plural: "roles", singular: "role", kind: "Role", ..RBAC },
+    Row { plural: "csidrivers", singular: "csidriver", kind: "CSIDriver", ..STORAGE },
+    Row { plural: "csinodes", singular: "csinode", kind: "CSINode", ..STORAGE },
+    Row {
+        plural: "csistoragecapacities",
+        singular: "csistoragecapacity",
+        kind: "CSIStorageCapacity",
+        namespaced: true,
+        habits: PLAIN,
+        ..STORAGE
+    },
     Row { plural: "storageclasses", singular: "storageclass", kind: "StorageClass", short_names: &["sc"], ..STORAGE },
+    Row {
+        plural: "volumeattachments",
+        singular: "volumeattachment",
+        kind: "VolumeAttachment",
+        subresources: &[status("VolumeAttachment")],
+        ..STORAGE
+    },
+    Row {
+        plural: "volumeattributesclasses",
+        singular: "volumeattributesclass",
+        kind: "VolumeAttributesClass",
+        short_names: &["vac"],
+        ..STORAGE
+    },
+    Row {
+        plural: "mutatingadmissionpolicies",
+        singular: "mutatingadmissionpolicy",
+        kind: "MutatingAdmissionPolicy",
+        ..ADMISSION
+    },
+    Row {
+        plural: "mutatingadmissionpolicybindings",
+        singular: "mutatingadmissionpolicybinding",
+        kind: "MutatingAdmissionPolicyBinding",
+        ..ADMISSION
+    },
+    Row {
+        plural: "mutatingwebhookconfigurations",
+        singular: "mutatingwebhookconfiguration",
+        kind: "MutatingWebhookConfiguration",
+        ..ADMISSION
+    },
+    Row {
+        plural: "validatingadmissionpolicies",
+        singular: "validatingadmissionpolicy",
+        kind: "ValidatingAdmissionPolicy",
+        subresources: &[status("ValidatingAdmissionPolicy")],
+        ..ADMISSION
+    },
+    Row {
+        plural: "validatingadmissionpolicybindings",
+        singular: "validatingadmissionpolicybinding",
+        kind: "ValidatingAdmissionPolicyBinding",
+        ..ADMISSION
+    },
+    Row {
+        plural: "validatingwebhookconfigurations",
+        singular: "validatingwebhookconfiguration",
+        kind: "ValidatingWebhookConfiguration",
+        ..ADMISSION
+    },
     Row {
         served: &[("apiextensions.k8s.io", "v1")],
         plural: "customresourcedefinitions",
@@ -406,12 +488,64 @@ pub const BUILT_IN: &[Row] = &[
         ..ROW
     },
     Row {
+        plural: "runtimeclasses",
+        singular: "runtimeclass",
+        kind: "RuntimeClass",
+        served: &[("node.k8s.io", "v1")],
+        namespaced: false,
+        habits: CREATE_ON_PUT,
+        ..ROW
+    },
+    Row {
         served: &[("discovery.k8s.io", "v1")],
         plural: "endpointslices",
         singular: "endpointslice",
         kind: "EndpointSlice",
         habits: GENERATION,
         ..ROW
+    },
+    Row {
+        plural: "deviceclasses",
+        singular: "deviceclass",
+        kind: "DeviceClass",
+        habits: RETURNED_GENERATION,
+        ..DEVICES
+    },
+    Row {
+        plural: "resourceclaims",
+        singular: "resourceclaim",
+        kind: "ResourceClaim",
+        namespaced: true,
+        subresources: &[status("ResourceClaim")],
+        ..DEVICES
+    },
+    Row {
+        plural: "resourceclaimtemplates",
+        singular: "resourceclaimtemplate",
+        kind: "ResourceClaimTemplate",
+        namespaced: true,
+        ..DEVICES
+    },
+    Row {
+        plural: "resourceslices",
+        singular: "resourceslice",
+        kind: "ResourceSlice",
+        habits: RETURNED_GENERATION,
+        ..DEVICES
+    },
+    Row {
+        plural: "flowschemas",
+        singular: "flowschema",
+        kind: "FlowSchema",
+        subresources: &[status("FlowSchema")],
+        ..FLOW
+    },
+    Row {
+        plural: "prioritylevelconfigurations",
+        singular: "prioritylevelconfiguration",
+        kind: "PriorityLevelConfiguration",
+        subresources: &[status("PriorityLevelConfiguration")],
+        ..FLOW
     },
     Row { plural: "nodes", kind: "NodeMetrics", namespaced: false, ..METRICS },
     Row { plural: "pods", kind: "PodMetrics", ..METRICS },

@@ -2,12 +2,14 @@
 //! needs to know, keeps the time and the memory between passes, and carries out what was decided.
 //!
 //! It differs from its siblings in that it remembers, keeps its own time (`queue`) and never looks early, and in that
-//! it sees a cluster only through [`World`]: the one it lives in (`local`), or another (`remote`).
+//! it sees a cluster only through [`World`]: the one it lives in (`local`), or another (`remote`, where `lease` says which of
+//! several acts).
 //!
 //! Reading order: `queue` (when), `world` (what it needs of a cluster), `answer` (what a metrics API said), `observe`
 //! (JSON to the decision's types), `pass`.
 
 pub mod answer;
+pub mod lease;
 pub mod local;
 pub mod observe;
 pub mod pass;
