@@ -67,7 +67,6 @@ impl Drop for Proxy {
 }
 
 async fn run(cluster: Cluster, node: Ipv4Addr) {
-    let mut changes = cluster.subscribe();
     let mut listeners = Listeners {
         cluster: cluster.clone(),
         open: HashMap::new(),
@@ -76,7 +75,8 @@ async fn run(cluster: Cluster, node: Ipv4Addr) {
     };
     let mut last = Routes::new();
     loop {
-        changes.mark_unchanged();
+        // Before the look, so that no change falls between.
+        let mut changes = routes::INPUTS.map(|resource| cluster.watch(resource, None, cluster.revision()));
         let wanted = routes::of(&cluster.snapshot(), node);
         if wanted != last || !listeners.refused.is_empty() {
             listeners.follow(&wanted);
@@ -85,8 +85,9 @@ async fn run(cluster: Cluster, node: Ipv4Addr) {
         let retry = async {
             if listeners.refused.is_empty() { std::future::pending().await } else { tokio::time::sleep(RETRY).await }
         };
+        let changed = changes.iter_mut().flatten().map(|watch| Box::pin(watch.next()));
         tokio::select! {
-            changed = changes.changed() => if changed.is_err() { return },
+            _ = futures::future::select_all(changed) => {}
             () = retry => {}
         }
         tokio::time::sleep(DEBOUNCE).await;

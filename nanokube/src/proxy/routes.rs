@@ -12,6 +12,8 @@ use crate::object;
 
 const SERVICES: &str = "services";
 const ENDPOINT_SLICES: &str = "endpointslices.discovery.k8s.io";
+/// The kinds that routes are made of.
+pub const INPUTS: [&str; 2] = [SERVICES, ENDPOINT_SLICES];
 /// The label by which a slice names its Service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 const AFFINITY_TIMEOUT_DEFAULT_S: u64 = 10_800;

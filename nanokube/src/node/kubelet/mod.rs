@@ -17,7 +17,7 @@ use super::cgroup::Cgroup;
 use super::session::Session;
 use super::supervisor::check::Isolation;
 use super::{Limits, NODE_NAME, NodeConfig};
-use crate::cluster::Cluster;
+use crate::cluster::{ChangeKind, Cluster, Watch};
 use crate::controllers::action::{Event, EventKind};
 use crate::controllers::event_recorder::EventRecorder;
 use crate::image::ImageStore;
@@ -100,9 +100,9 @@ impl Kubelet {
         kubelet.remember_addresses();
         kubelet.remove_old_directories();
         // Before anyone can ask: what ran under an earlier daemon does not run now.
-        look(&kubelet);
+        let watch = look(&kubelet);
         kubelet.workers().values().for_each(|worker| pod::tell(&worker.pod));
-        tokio::spawn(follow(kubelet.clone()));
+        tokio::spawn(follow(kubelet.clone(), watch));
         kubelet
     }
 
@@ -219,58 +219,94 @@ fn is_finished(pod: &Object) -> bool {
     matches!(object::str_at(pod, "/status/phase"), "Succeeded" | "Failed")
 }
 
-/// Keeps one worker for each unfinished pod of this node, and tells it what has become of the pod.
-async fn follow(kubelet: Arc<Kubelet>) {
-    let mut changes = kubelet.cluster.subscribe();
+/// Keeps one worker for each unfinished pod of this node, and tells it what has become of the pod. Looks at the pods that
+/// changed only: others may be many, and are written often.
+async fn follow(kubelet: Arc<Kubelet>, mut watch: Watch) {
     loop {
-        changes.mark_unchanged();
-        if kubelet.stopping.load(Ordering::SeqCst) {
-            return;
+        match watch.next().await {
+            Ok(changes) => {
+                let newest = changes.iter().map(|change| {
+                    let pod = (change.kind != ChangeKind::Deleted).then_some(&change.object);
+                    (object::uid(&change.object), pod)
+                });
+                let newest: BTreeMap<&str, Option<&Object>> = newest.collect();
+                tell_workers(&kubelet, newest.into_iter());
+            }
+            // Too far behind: from the start again.
+            Err(_) => watch = look(&kubelet),
         }
-        look(&kubelet);
-        if changes.changed().await.is_err() {
+        if kubelet.stopping.load(Ordering::SeqCst) {
             return;
         }
         tokio::time::sleep(DEBOUNCE).await;
     }
 }
 
-fn look(kubelet: &Arc<Kubelet>) {
-    let snapshot = kubelet.cluster.snapshot();
-    let pods: BTreeMap<&str, &Object> =
-        snapshot.list(PODS).filter(|pod| is_mine(pod)).map(|pod| (object::uid(pod), pod)).collect();
+/// Looks at all pods, and returns what tells the changes from there on.
+fn look(kubelet: &Arc<Kubelet>) -> Watch {
+    loop {
+        let listing = kubelet.cluster.list(PODS, None);
+        let present = listing.items.iter().map(|pod| (object::uid(pod), Some(pod)));
+        let known: Vec<String> = kubelet.workers().keys().cloned().collect();
+        let gone = known.iter().map(|uid| (uid.as_str(), None));
+        let pods: BTreeMap<&str, Option<&Object>> = gone.chain(present).collect();
+        tell_workers(kubelet, pods.into_iter());
+        if let Ok(watch) = kubelet.cluster.watch(PODS, None, listing.resource_version) {
+            return watch;
+        }
+    }
+}
+
+/// Passes on what has become of pods (None: it is gone), and starts workers for those of this node that have none.
+fn tell_workers<'a>(kubelet: &Arc<Kubelet>, pods: impl Iterator<Item = (&'a str, Option<&'a Object>)>) {
     let mut workers = kubelet.workers();
     // Asked under the lock: a shutdown that has drained the workers is seen here.
     if kubelet.stopping.load(Ordering::SeqCst) {
         return;
     }
-    workers.retain(|uid, worker| {
-        match pods.get(uid.as_str()) {
-            None => {
-                worker.wish.send_if_modified(|wish| std::mem::replace(wish, Wish::Vanished) != Wish::Vanished);
-            }
-            Some(pod) => {
-                worker.pod.update(pod);
-                if object::is_deleting(pod) {
-                    let grace_s = object::i64_at(pod, "/metadata/deletionGracePeriodSeconds").unwrap_or(30);
-                    let wanted = Wish::Terminate { grace_s: grace_s.max(0).unsigned_abs() };
-                    worker.wish.send_if_modified(|wish| {
-                        let changes = *wish != wanted && *wish != Wish::Vanished;
-                        if changes {
-                            *wish = wanted;
-                        }
-                        changes
-                    });
-                }
-            }
-        }
-        !worker.task.is_finished()
-    });
     for (uid, pod) in pods {
-        if is_finished(pod) || workers.contains_key(uid) {
-            continue;
+        match (workers.get(uid), pod) {
+            (Some(worker), Some(pod)) => worker.tell(pod),
+            (Some(worker), None) => worker.wish(Wish::Vanished),
+            (None, Some(pod)) if is_mine(pod) && !is_finished(pod) => {
+                workers.insert(uid.to_owned(), Worker::start(kubelet, pod));
+            }
+            (None, _) => {}
         }
-        let (context, wish, task) = pod::start(kubelet.clone(), pod);
-        workers.insert(uid.to_owned(), Worker { pod: context, wish, task });
+    }
+    // One that ended before its pod did could do nothing then (no address was free, the disk was full): tried again.
+    let ended: Vec<(String, Worker)> = workers.extract_if(|_, worker| worker.task.is_finished()).collect();
+    for (uid, worker) in ended {
+        let last = worker.pod.object();
+        let pod = kubelet.cluster.get(PODS, object::namespace(&last), object::name(&last));
+        if let Some(pod) = pod.filter(|pod| object::uid(pod) == uid && !is_finished(pod)) {
+            workers.insert(uid, Worker::start(kubelet, &pod));
+        }
+    }
+}
+
+impl Worker {
+    fn start(kubelet: &Arc<Kubelet>, pod: &Object) -> Worker {
+        let (pod, wish, task) = pod::start(kubelet.clone(), pod);
+        Worker { pod, wish, task }
+    }
+
+    fn tell(&self, pod: &Object) {
+        self.pod.update(pod);
+        if object::is_deleting(pod) {
+            let grace_s = object::i64_at(pod, "/metadata/deletionGracePeriodSeconds").unwrap_or(30);
+            self.wish(Wish::Terminate { grace_s: grace_s.max(0).unsigned_abs() });
+        }
+    }
+
+    /// Nothing takes back that the pod has vanished.
+    fn wish(&self, wanted: Wish) {
+        self.wish.send_if_modified(|wish| {
+            let changes = *wish != wanted && *wish != Wish::Vanished;
+            if changes {
+                *wish = wanted;
+            }
+            changes
+        });
     }
 }
