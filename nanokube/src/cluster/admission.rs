@@ -12,6 +12,7 @@ use crate::status::ApiError;
 use crate::store::Writing;
 
 mod finalizers;
+mod limit_range;
 mod pod;
 mod quota;
 mod service;
@@ -28,6 +29,7 @@ pub(super) fn on_create(
     match kind.resource.as_str() {
         "pods" => {
             pod::admit(writing, object)?;
+            limit_range::check(writing, object)?;
             quota::check(writing, kind, object)
         }
         "services" => {

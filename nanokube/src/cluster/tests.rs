@@ -97,3 +97,37 @@ fn scale_changes_replicas_and_reads_the_selector_as_text() {
     let scale = scale_of(kinds.resource("deployments.apps").unwrap(), &scaled);
     assert_eq!(object::str_at(&scale, "/status/selector"), "app=web");
 }
+
+#[test]
+fn pods_outside_of_a_limit_range_or_silent_about_what_a_quota_holds_are_refused() {
+    let limits = json!([
+        { "type": "Container", "max": { "cpu": "500m" }, "min": { "cpu": "50m" } },
+        { "type": "Pod", "max": { "memory": "1Gi" } },
+    ]);
+    let range = json!({ "metadata": { "name": "range" }, "spec": { "limits": limits } });
+    let quota = json!({ "metadata": { "name": "quota" }, "spec": { "hard": { "limits.memory": "2Gi" } } });
+    let refusal = |with: (&str, &Value), requests: Value, limits: Value| {
+        let cluster = cluster();
+        cluster.create(with.0, "lab", with.1.clone(), &writer()).unwrap();
+        let resources = json!({ "requests": requests, "limits": limits });
+        let containers = json!([{ "name": "a", "image": "i", "resources": resources.clone() },
+            { "name": "b", "image": "i", "resources": resources }]);
+        let pod = json!({ "metadata": { "name": "p" }, "spec": { "containers": containers } });
+        cluster.create("pods", "lab", pod, &writer()).map(drop).map_err(|error| error.message).err().unwrap_or_default()
+    };
+    let (range, quota) = (("limitranges", &range), ("resourcequotas", &quota));
+    let memory = "256Mi";
+    let fits = json!({ "cpu": "500m", "memory": memory });
+    assert_eq!(refusal(range, json!({ "cpu": "50m", "memory": memory }), fits), "");
+    let large = json!({ "cpu": "2", "memory": "600Mi" });
+    let words = "pods \"p\" is forbidden: [maximum cpu usage per Container is 500m, but limit is 2, maximum cpu usage per \
+                 Container is 500m, but limit is 2, maximum memory usage per Pod is 1Gi, but limit is 1200Mi]";
+    assert_eq!(refusal(range, json!({ "cpu": "50m" }), large), words);
+    let small = json!({ "cpu": "1m", "memory": memory });
+    let words = "pods \"p\" is forbidden: [minimum cpu usage per Container is 50m, but request is 1m, minimum cpu usage per \
+                 Container is 50m, but request is 1m]";
+    assert_eq!(refusal(range, small, json!({ "cpu": "100m", "memory": memory })), words);
+    assert_eq!(refusal(quota, json!({}), json!({ "memory": "1Gi" })), "");
+    let words = "pods \"p\" is forbidden: failed quota: quota: must specify limits.memory for: a,b";
+    assert_eq!(refusal(quota, json!({}), json!({})), words);
+}

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use super::toleration;
+use super::{limit_range, toleration};
 use crate::object;
 use crate::status::ApiError;
 use crate::store::Writing;
@@ -16,7 +16,7 @@ pub(super) fn admit(writing: &Writing<'_>, pod: &mut Value) -> Result<(), ApiErr
     if !pod["spec"].is_object() {
         return Ok(());
     }
-    limit_ranges(writing, pod);
+    limit_range::give(writing, pod);
     account(writing, pod)?;
     let spec = &mut pod["spec"];
     let mut tolerations = object::array_at(spec, "/tolerations").to_vec();
@@ -75,28 +75,6 @@ fn priority(writing: &Writing<'_>, pod: &mut Value) -> Result<(), ApiError> {
         object::set(pod, &["spec", "preemptionPolicy"], policy.into());
     }
     Ok(())
-}
-
-/// Requests and limits that a LimitRange of the namespace gives to containers without any.
-fn limit_ranges(writing: &Writing<'_>, pod: &mut Value) {
-    let ranges = writing.list("limitranges", object::namespace(pod));
-    for limit in ranges.iter().flat_map(|range| object::array_at(range, "/spec/limits")) {
-        if object::str_at(limit, "/type") != "Container" {
-            continue;
-        }
-        for list in ["containers", "initContainers"] {
-            let containers = pod.pointer_mut(&format!("/spec/{list}")).and_then(Value::as_array_mut);
-            for container in containers.into_iter().flatten() {
-                for (from, to) in [("default", "limits"), ("defaultRequest", "requests")] {
-                    for (resource, quantity) in object::map_at(limit, &format!("/{from}")).into_iter().flatten() {
-                        if container["resources"][to].get(resource).is_none() {
-                            object::set(container, &["resources", to, resource], quantity.clone());
-                        }
-                    }
-                }
-            }
-        }
-    }
 }
 
 /// Guaranteed: every container has CPU and memory limits equal to its requests. BestEffort: no container has any.

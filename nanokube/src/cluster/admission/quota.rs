@@ -13,6 +13,11 @@ use crate::store::Writing;
 pub(super) fn check(writing: &Writing<'_>, kind: &Kind, new: &Value) -> Result<(), ApiError> {
     let namespace = object::namespace(new);
     for quota in writing.list("resourcequotas", namespace).iter() {
+        let silent = silent_containers(kind, quota, new);
+        if !silent.is_empty() {
+            let why = format!("failed quota: {}: must specify {}", object::name(quota), silent.join("; "));
+            return Err(ApiError::forbidden(&kind.resource, object::name(new), why));
+        }
         let mut exceeded = Vec::new();
         for (name, hard) in object::map_at(quota, "/spec/hard").into_iter().flatten() {
             let Some(asked) = share(kind, name, new) else { continue };
@@ -28,6 +33,29 @@ pub(super) fn check(writing: &Writing<'_>, kind: &Kind, new: &Value) -> Result<(
         }
     }
     Ok(())
+}
+
+/// The containers that do not say how much they take of what the quota holds.
+fn silent_containers(kind: &Kind, quota: &Value, new: &Value) -> Vec<String> {
+    if kind.resource != "pods" {
+        return Vec::new();
+    }
+    let mut silent = Vec::new();
+    for held in object::map_at(quota, "/spec/hard").into_iter().flat_map(|hard| hard.keys()) {
+        let (list, resource) = held.split_once('.').unwrap_or(("requests", held));
+        if !matches!(list, "requests" | "limits") || !matches!(resource, "cpu" | "memory") {
+            continue;
+        }
+        let containers = ["/spec/containers", "/spec/initContainers"].map(|list| object::array_at(new, list));
+        let containers = containers.into_iter().flatten();
+        let names = containers.filter(|container| container["resources"][list][resource].is_null());
+        let mut names: Vec<&str> = names.map(|container| object::str_at(container, "/name")).collect();
+        names.sort_unstable();
+        if !names.is_empty() {
+            silent.push(format!("{held} for: {}", names.join(",")));
+        }
+    }
+    silent
 }
 
 fn refusal(kind: &Kind, name: &str, quota: &str, exceeded: &[(String, i128, i128, i128)]) -> ApiError {
