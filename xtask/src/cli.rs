@@ -26,7 +26,6 @@ Examples:
   cargo xtask setup --env prod --profile second                    another lab beside the first
   cargo xtask setup --cluster minikube --driver docker --memory 4g
   cargo xtask setup --cluster context=kind-lab --push registry.example.com/lab
-  cargo xtask setup --cluster context --env dev-multi-metric --image service=REF --image adapter=REF
   cargo xtask setup --manifests my/k8s --image my-image.tar        your own workload, see docs/own-workload.md";
 
 const LOAD_EXAMPLES: &str = "\
@@ -168,10 +167,9 @@ pub(crate) struct SetupArgs {
     /// Your own manifests (Deployment, Service, HorizontalPodAutoscaler) instead of k8s/overlays
     #[arg(long, value_name = "DIR")]
     pub manifests: Option<PathBuf>,
-    /// Your own image: a docker-archive to load, or a reference that the cluster can pull. Once more with service=,
-    /// adapter= or loadgen= in front for each image of this project that is where the cluster can pull it
-    #[arg(long, value_name = "[NAME=]ARCHIVE-OR-REF")]
-    pub image: Vec<String>,
+    /// Your own image: a docker-archive to load, or a reference that the cluster can pull
+    #[arg(long, value_name = "ARCHIVE-OR-REF")]
+    pub image: Option<String>,
     /// Push this project's image to that registry first (with skopeo, crane or docker), for clusters that pull
     #[arg(long, value_name = "REGISTRY/PATH", conflicts_with = "image")]
     pub push: Option<String>,
@@ -315,9 +313,9 @@ pub(crate) struct ReportArgs {
 pub(crate) struct RunsArgs {
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
-    /// Remove all runs but the last N; the very last stays, since it may be going on
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub keep: Option<u16>,
+    /// Remove all runs but the last N
+    #[arg(long, value_name = "N")]
+    pub keep: Option<usize>,
 }
 
 #[derive(Args)]

@@ -2,11 +2,10 @@
 //!
 //! The embedded cluster takes a binary as it was built; any other node wants a static one.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use crate::archive;
 use crate::cluster::Cluster;
 use crate::image;
 use crate::lab::Lab;
@@ -25,26 +24,6 @@ pub(crate) fn pack(lab: &Lab<'_>, cluster: &Cluster, step: &Step<'_>, package: &
     };
     let packed = image::pack(image::name_of(package), &binary, &lab.workspace.target_dir().join("images"))?;
     Ok((packed.archive, packed.reference))
-}
-
-/// An image that the user named: an archive is loaded unless it is there, a reference is left to the cluster to pull.
-pub(crate) fn given(cluster: &Cluster, step: &Step<'_>, given: &str) -> Result<(String, bool)> {
-    let archive = Path::new(given);
-    if !archive.is_file() {
-        // A path that the session remembers, of a file that is gone since.
-        return if given.starts_with('/') {
-            Err(problem::archive_unusable(archive).into())
-        } else {
-            Ok((given.to_owned(), false))
-        };
-    }
-    let reference = archive::reference_of(archive).with_context(|| problem::archive_unusable(archive))?;
-    let there = cluster.has_image(&reference)?;
-    if !there {
-        step.update(&format!("loading {reference}"));
-        cluster.load_image(archive, &reference)?;
-    }
-    Ok((reference, !there))
 }
 
 /// The reference of a package's image as the cluster gets it, and whether something had to be done for that.

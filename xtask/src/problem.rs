@@ -66,12 +66,6 @@ pub(crate) fn render(error: &anyhow::Error, profile: &str) -> String {
     format!("{text}\n  try: {}", with_profile(remedy, profile))
 }
 
-/// What is wrong, without the remedy.
-pub(crate) fn why(error: &anyhow::Error) -> String {
-    let words = render(error, DEFAULT_PROFILE);
-    words.split("\n  try: ").next().unwrap_or_default().to_owned()
-}
-
 /// A remedy for another profile than the default one has to name it.
 pub(crate) fn with_profile(remedy: &str, profile: &str) -> String {
     let Some(rest) = remedy.strip_prefix("cargo xtask ").filter(|_| profile != DEFAULT_PROFILE) else {
@@ -222,31 +216,12 @@ pub(crate) fn context_needs_image() -> Problem {
     )
 }
 
-pub(crate) fn companion_not_loadable(package: &str, image: &str) -> Problem {
+pub(crate) fn companion_not_loadable(image: &str) -> Problem {
     Problem::usage(
-        format!("a cluster of a kubeconfig pulls its images, and cannot pull {image}: push it, or say where it is"),
-        format!("cargo xtask setup --push REGISTRY/PATH   (or --image service=REF --image {package}=REF)"),
-    )
-}
-
-pub(crate) fn unknown_image_name(given: &str, known: &[&str]) -> Problem {
-    Problem::usage(
-        format!("--image {given}: before `=` stands one of {}, behind it an archive or a reference", known.join(", ")),
-        "cargo xtask setup --image service=REF --image adapter=REF",
-    )
-}
-
-pub(crate) fn image_twice(package: &str) -> Problem {
-    Problem::usage(
-        format!("--image names the image of {package} twice"),
-        "cargo xtask setup --image service=REF --image adapter=REF",
-    )
-}
-
-pub(crate) fn image_too_large(reference: &str, megabytes: f64, most: u64) -> Problem {
-    Problem::new(
-        format!("image {reference} has {megabytes:.1} MB, and every node loads it: at most {most} MB are wanted"),
-        "cargo tree -e normal -p service -p adapter -p loadgen   (what is linked, and need not be)",
+        format!(
+            "a cluster of a kubeconfig pulls its images, and cannot pull {image}: push it, or name yours under `images`"
+        ),
+        "cargo xtask setup --cluster context --push REGISTRY/PATH",
     )
 }
 
@@ -275,7 +250,7 @@ pub(crate) fn archive_unusable(path: &Path) -> Problem {
 pub(crate) fn context_needs_generator_image() -> Problem {
     Problem::usage(
         "a cluster of a kubeconfig pulls its images, the load generator's too: name one that it can pull",
-        "cargo xtask load --in-cluster --generator-image REGISTRY/swell-loadgen:TAG   (or for good: setup --image loadgen=REF)",
+        "cargo xtask load --in-cluster --generator-image REGISTRY/swell-loadgen:TAG",
     )
 }
 
@@ -507,7 +482,7 @@ pub(crate) fn no_such_run(id: &str) -> Problem {
 
 pub(crate) fn run_incomplete(dir: &Path, file: &str) -> Problem {
     Problem::new(
-        format!("the run {} has no usable {file}: it ended before its load did, or was damaged since", dir.display()),
+        format!("the run {} has no usable {file}: it ended before the load did", dir.display()),
         "cargo xtask load demo",
     )
 }
@@ -526,13 +501,6 @@ pub(crate) fn profile_busy(profile: &str, verb: &str, pid: &str) -> Problem {
     Problem::new(
         format!("profile `{profile}` is being changed by `cargo xtask {verb}` (pid {pid})"),
         format!("wait for its end, or end it: kill -INT {pid}"),
-    )
-}
-
-pub(crate) fn run_of_other_version(id: &str, has: u32, reads: u32) -> Problem {
-    Problem::new(
-        format!("the run {id} was written by version {has} of the format, this one reads {reads}"),
-        "cargo xtask load demo   (records anew)",
     )
 }
 

@@ -56,12 +56,6 @@ pub(crate) struct ClusterFacts {
     pub request_milli: Option<i64>,
 }
 
-/// As much as every version of a file has.
-#[derive(Deserialize)]
-struct Versioned {
-    version: u32,
-}
-
 /// Everything that a run directory tells.
 #[derive(Clone, Debug)]
 pub(crate) struct Recording {
@@ -116,13 +110,6 @@ impl RunDir {
         names.into_iter().map(|name| RunDir { path: runs.join(name) }).collect()
     }
 
-    /// All directories that are older than a run, those without a plan too: their loads never began.
-    pub(crate) fn before(workspace: &Workspace, run: &RunDir) -> Vec<RunDir> {
-        let runs = runs_dir(workspace);
-        let names = workspace::names_in(&runs, |path| path.is_dir());
-        names.into_iter().filter(|name| *name < run.id()).map(|name| RunDir { path: runs.join(name) }).collect()
-    }
-
     pub(crate) fn id(&self) -> String {
         self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
     }
@@ -169,12 +156,7 @@ impl RunDir {
     }
 
     pub(crate) fn read(&self) -> Result<Recording> {
-        let plan = self.text(PLAN)?;
-        let versioned: Versioned = serde_json::from_str(&plan).with_context(|| self.broken(PLAN))?;
-        if versioned.version != VERSION {
-            return Err(problem::run_of_other_version(&self.id(), versioned.version, VERSION).into());
-        }
-        let plan: RunPlan = serde_json::from_str(&plan).with_context(|| self.broken(PLAN))?;
+        let plan: RunPlan = serde_json::from_str(&self.text(PLAN)?).with_context(|| self.broken(PLAN))?;
         let mut load_plan = None;
         let mut intervals = Vec::new();
         let stream = self.text(INTERVALS).unwrap_or_default();
@@ -264,10 +246,5 @@ mod tests {
         assert_eq!(RunDir::find(&workspace, None).unwrap(), first);
         assert_eq!(RunDir::find(&workspace, Some("20260504-102030-demo")).unwrap(), first);
         assert!(RunDir::find(&workspace, Some("nope")).is_err());
-        let older: Vec<String> = RunDir::before(&workspace, &second).iter().map(RunDir::id).collect();
-        assert_eq!(older, ["20260504-102030-demo"]);
-        std::fs::write(first.path.join(PLAN), r#"{"version": 7}"#).unwrap();
-        let refused = first.read().unwrap_err();
-        assert!(refused.to_string().contains("written by version 7 of the format, this one reads 1"), "{refused}");
     }
 }

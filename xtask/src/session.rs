@@ -36,9 +36,6 @@ pub(crate) struct Session {
     /// The image that `--image` named: an archive's absolute path, or a reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// Package -> what `--image PACKAGE=` named, for the images of this project that run beside the workload.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub companion_images: BTreeMap<String, String>,
     /// The registry that `--push` named, with its path: the generator's image goes there too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registry: Option<String>,
@@ -113,7 +110,6 @@ impl Session {
             images: BTreeMap::new(),
             manifests: None,
             image: None,
-            companion_images: BTreeMap::new(),
             registry: None,
             kinds: BTreeSet::new(),
             workload: None,

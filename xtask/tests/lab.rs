@@ -428,7 +428,7 @@ fn bad_input_is_one_message_that_ends_with_the_command_that_mends_it() {
     std::fs::write(spread.path().join("foreign.yml"), foreign).unwrap();
     let spread = spread.path().to_str().unwrap();
     let (empty, broken) = (empty.path().to_str().unwrap(), broken.path().to_str().unwrap());
-    let cases: [(&[&str], i32, &str); 13] = [
+    let cases: [(&[&str], i32, &str); 12] = [
         (&["setup", "--env", "qa"], 64, "no environment `qa`"),
         (&["setup", "--cluster", "kind"], 64, "unknown cluster `kind`"),
         (&["setup", "--manifests", broken], 1, "gone.yaml"),
@@ -439,7 +439,6 @@ fn bad_input_is_one_message_that_ends_with_the_command_that_mends_it() {
             64,
             "/gone.tar is not an image",
         ),
-        (&["setup", "--image", "adaptor=r/a:1"], 64, "before `=` stands one of service, loadgen, adapter"),
         (&["load"], 1, "has no session"),
         (&["load", "dmeo", "--url", "http://127.0.0.1:1"], 64, "no scenario `dmeo`"),
         (

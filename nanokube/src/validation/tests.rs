@@ -101,6 +101,20 @@ fn mounts_need_a_volume_and_volumes_one_kind() {
 }
 
 #[test]
+fn a_stateful_set_may_mount_what_its_pods_will_claim() {
+    let with = |mount: &str| {
+        let mut set = deployment();
+        set["spec"]["template"]["spec"] =
+            with_container(json!({ "volumeMounts": [{ "name": mount, "mountPath": "/data" }] }));
+        set["spec"]["volumeClaimTemplates"] = json!([{ "metadata": { "name": "data" } }]);
+        set
+    };
+    check("statefulsets.apps", with("data"), &[]);
+    let missing = "spec.template.spec.containers[0].volumeMounts[0].name: Not found: \"other\"";
+    check("statefulsets.apps", with("other"), &[missing]);
+}
+
+#[test]
 fn environment_comes_from_one_place() {
     let env = json!([{ "name": "A", "value": "1", "valueFrom": { "fieldRef": { "fieldPath": "status.podIP" } } },
         { "name": "B", "valueFrom": { "fieldRef": { "fieldPath": "spec.nope" } } }, { "name": "=" }]);

@@ -1,8 +1,8 @@
 //! What keeps pods running: deployments, replica sets, stateful sets, daemon sets.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::errors::{Errors, text as string};
+use super::errors::{Errors, list, text as string};
 use super::{amount, pod, selector};
 
 pub(super) fn deployment(object: &Value, old: Option<&Value>, errors: &mut Errors) {
@@ -57,7 +57,7 @@ pub(super) fn stateful_set(object: &Value, old: Option<&Value>, errors: &mut Err
     errors.not_negative("spec.minReadySeconds", &spec["minReadySeconds"]);
     selector::check_required(&spec["selector"], "statefulset", errors);
     selector::check_matches(&spec["selector"], &spec["template"], "spec.template", errors);
-    pod::lasting_template(&spec["template"], "spec.template", "StatefulSet", errors);
+    pod::lasting_template(&with_claims(spec), "spec.template", "StatefulSet", errors);
     let changeable = [
         "replicas",
         "ordinals",
@@ -82,6 +82,22 @@ pub(super) fn stateful_set(object: &Value, old: Option<&Value>, errors: &mut Err
         );
         errors.forbidden("spec", words);
     }
+}
+
+/// The template with the volumes that each pod's claims will be.
+fn with_claims(spec: &Value) -> Value {
+    let mut template = spec["template"].clone();
+    let mut volumes = list(&template["spec"]["volumes"]).to_vec();
+    for claim in list(&spec["volumeClaimTemplates"]) {
+        let name = &claim["metadata"]["name"];
+        if volumes.iter().all(|volume| volume["name"] != *name) {
+            volumes.push(json!({ "name": name, "persistentVolumeClaim": { "claimName": name } }));
+        }
+    }
+    if template["spec"].is_object() {
+        template["spec"]["volumes"] = volumes.into();
+    }
+    template
 }
 
 pub(super) fn daemon_set(object: &Value, old: Option<&Value>, errors: &mut Errors) {

@@ -254,6 +254,37 @@ async fn init_containers_run_in_order_and_a_sidecar_goes_last() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_claim_keeps_its_files_from_one_pod_to_the_next() {
+    let lab = Lab::start();
+    let claim = || lab.cluster.get("persistentvolumeclaims", "default", "data");
+    let container = |script: &str| {
+        let mut container = app(script);
+        lab::merge(&mut container, json!({ "volumeMounts": [{ "name": "v", "mountPath": "/data" }] }));
+        container
+    };
+    let volume = json!([{ "name": "v", "persistentVolumeClaim": { "claimName": "data" } }]);
+    let spec = |script: &str| pod(container(script), json!({ "restartPolicy": "Never", "volumes": volume }));
+    lab.create("writer", spec("echo kept > /data/file"));
+    lab.until_event(
+        "FailedMount: MountVolume.SetUp failed for volume \"v\" : persistentvolumeclaim \"data\" not found",
+    )
+    .await;
+    let requests = json!({ "requests": { "storage": "1Gi" } });
+    lab.put(
+        "persistentvolumeclaims",
+        "data",
+        json!({ "spec": { "accessModes": ["ReadWriteOnce"], "resources": requests } }),
+    );
+    lab.until_phase("writer", "Succeeded").await;
+    assert_eq!(claim().unwrap()["status"]["phase"], "Bound");
+    lab.delete("writer");
+    lab.until_gone("writer").await;
+    lab.create("reader", spec("cat /data/file"));
+    lab.until_phase("reader", "Succeeded").await;
+    assert_eq!(lab.log("reader", LogOptions::default()).await, "kept\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn processes_that_daemonize_end_with_their_pod() {
     let lab = Lab::start();
     let marker = format!("{}.{:05}", 70_000 + rand::random::<u16>() as u32, rand::random::<u16>());

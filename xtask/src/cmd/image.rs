@@ -10,11 +10,7 @@ use anyhow::Result;
 use crate::cli::ImageArgs;
 use crate::image::{self, PackedImage};
 use crate::lab::Lab;
-use crate::problem;
 use crate::registry;
-
-/// Of a static image: every node of every cluster loads it.
-const SIZE_MB_MAX: u64 = 10;
 
 pub(crate) fn run(lab: &Lab<'_>, args: &ImageArgs) -> Result<u8> {
     let target_dir = lab.workspace.target_dir();
@@ -32,7 +28,6 @@ pub(crate) fn run(lab: &Lab<'_>, args: &ImageArgs) -> Result<u8> {
     for ((_, name), binary) in image::PACKAGES.iter().zip(&binaries) {
         let packed = image::pack(name, binary, &directory)?;
         lab.terminal.line(&line(&packed));
-        check_size(&packed)?;
         if let Some(registry) = &args.push {
             let step = lab.terminal.step("push");
             let reference = registry::reference_in(registry, &packed.reference);
@@ -44,37 +39,7 @@ pub(crate) fn run(lab: &Lab<'_>, args: &ImageArgs) -> Result<u8> {
     Ok(0)
 }
 
-/// A dynamic image carries its libraries, and is for this machine.
-fn check_size(packed: &PackedImage) -> Result<()> {
-    if packed.is_static && packed.size_bytes > SIZE_MB_MAX * 1_000_000 {
-        let megabytes = packed.size_bytes as f64 / 1e6;
-        return Err(problem::image_too_large(&packed.reference, megabytes, SIZE_MB_MAX).into());
-    }
-    Ok(())
-}
-
 fn line(packed: &PackedImage) -> String {
     let megabytes = packed.size_bytes as f64 / 1e6;
     format!("{}  linux/{}  {megabytes:.1} MB  {}", packed.reference, packed.architecture, packed.archive.display())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_static_image_beyond_ten_megabytes_is_refused_by_name() {
-        let packed = |is_static, size_bytes| PackedImage {
-            reference: "localhost/web:12".into(),
-            archive: PathBuf::new(),
-            config_digest: String::new(),
-            architecture: "amd64",
-            is_static,
-            size_bytes,
-        };
-        assert!(check_size(&packed(true, 10_000_000)).is_ok());
-        assert!(check_size(&packed(false, 12_000_000)).is_ok());
-        let refused = check_size(&packed(true, 12_345_678)).unwrap_err();
-        assert!(problem::render(&refused, "default").contains("image localhost/web:12 has 12.3 MB"), "{refused}");
-    }
 }

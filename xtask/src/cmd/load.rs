@@ -25,8 +25,6 @@ use crate::scenario;
 use crate::session::Session;
 use crate::workload::{Facts, Workload};
 
-/// The package that sends the load.
-const GENERATOR: &str = "loadgen";
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
 
 pub(crate) async fn run(lab: &Lab<'_>, args: &LoadArgs) -> Result<u8> {
@@ -71,11 +69,11 @@ pub(crate) async fn perform(
     let target = Target::find(lab, session, url).await?;
     let base = target.url.clone();
     http::get(&probe_url(&base, &scenario), PROBE_LIMIT).await.with_context(|| problem::service_unreachable(&base))?;
+    let iterations_per_ms = calibrated(lab, &mut scenario, &base).await?;
     let image = match (from, &target.cluster, session) {
         (From::Cluster { image, .. }, Some(_), Some(session)) => Some(generator_image(lab, session, image.as_deref())?),
         _ => None,
     };
-    let iterations_per_ms = calibrated(lab, &mut scenario, &base).await?;
     // From inside, the Service's own address: every connection is balanced by the cluster.
     let base = match &target.cluster {
         Some(seen) if image.is_some() && url.is_none() => seen.facts.cluster_url.clone().unwrap_or(base),
@@ -163,17 +161,11 @@ fn generator_image(lab: &Lab<'_>, session: &Session, given: Option<&str>) -> Res
         return Ok(reference.to_owned());
     }
     let cluster = Cluster::of_session(&lab.workspace, &session)?;
-    if let Some(named) = session.companion_images.get(GENERATOR) {
-        let step = lab.terminal.step("image");
-        let (reference, loaded) = own_image::given(&cluster, &step, named)?;
-        step.ended(loaded, &reference);
-        return Ok(reference);
-    }
     if !cluster.takes_archives() && session.registry.is_none() {
         return Err(problem::context_needs_generator_image().into());
     }
     let step = lab.terminal.step("image");
-    let (reference, loaded) = own_image::ensure(lab, &cluster, &step, GENERATOR, session.registry.as_deref())?;
+    let (reference, loaded) = own_image::ensure(lab, &cluster, &step, "loadgen", session.registry.as_deref())?;
     step.ended(loaded, &reference);
     Ok(reference)
 }

@@ -5,13 +5,12 @@ use serde_json::json;
 
 use crate::cli::{Output, RunsArgs};
 use crate::lab::Lab;
-use crate::problem;
 use crate::report::Report;
-use crate::run_dir::{RunDir, shown};
+use crate::run_dir::RunDir;
 
 pub(crate) fn run(lab: &Lab<'_>, args: &RunsArgs) -> Result<u8> {
     if let Some(keep) = args.keep {
-        prune(lab, usize::from(keep))?;
+        prune(lab, keep)?;
     }
     let runs = RunDir::list(&lab.workspace);
     if runs.is_empty() && args.output == Output::Text {
@@ -21,18 +20,17 @@ pub(crate) fn run(lab: &Lab<'_>, args: &RunsArgs) -> Result<u8> {
         let report = dir.read().and_then(|recording| Report::of(&recording));
         match (args.output, report) {
             (Output::Text, Ok(report)) => lab.terminal.line(&format!(
-                "{:<32} {:<12} {:<22} ok {}  lost {}  p99 {:.0} ms",
+                "{:<32} {:<12} replicas {} -> {} -> {}  ok {}  lost {}  p99 {:.0} ms",
                 report.run,
                 report.verdict.word(),
-                replicas(&report),
+                report.replicas.start,
+                report.replicas.peak,
+                report.replicas.end,
                 report.requests.counts.ok,
                 report.requests.lost,
                 report.latency_us.p99 as f64 / 1e3,
             )),
-            (Output::Text, Err(error)) => {
-                lab.terminal.line(&format!("{:<32} unusable: {}", dir.id(), problem::why(&error)));
-                lab.terminal.line(&format!("{:<32}   try: rm -r {}", "", shown(&dir.path)));
-            }
+            (Output::Text, Err(_)) => lab.terminal.line(&format!("{:<32} not readable", dir.id())),
             (Output::Json, Ok(report)) => {
                 let line = json!({"version": 1, "run": report.run, "verdict": report.verdict, "scenario": report.scenario,
                     "started": report.started, "replicas": report.replicas, "lost": report.requests.lost});
@@ -46,21 +44,11 @@ pub(crate) fn run(lab: &Lab<'_>, args: &RunsArgs) -> Result<u8> {
     Ok(0)
 }
 
-/// A load on a URL of the user's own has no cluster to watch.
-fn replicas(report: &Report) -> String {
-    let replicas = report.replicas;
-    if replicas.peak == 0 {
-        return "no cluster watched".to_owned();
-    }
-    format!("replicas {} -> {} -> {}", replicas.start, replicas.peak, replicas.end)
-}
-
-/// Removes the oldest runs until `keep` are left, and what never became a run before them. One that goes on now is the
-/// last, and stays.
+/// Removes the oldest runs until `keep` are left; one that goes on now is the last, and stays.
 fn prune(lab: &Lab<'_>, keep: usize) -> Result<()> {
     let runs = RunDir::list(&lab.workspace);
-    let Some(oldest) = runs.get(runs.len().saturating_sub(keep)) else { return Ok(()) };
-    for dir in RunDir::before(&lab.workspace, oldest) {
+    let old = runs.len().saturating_sub(keep.max(1));
+    for dir in &runs[..old] {
         dir.remove()?;
         lab.terminal.say(&format!("removed {}", dir.id()));
     }

@@ -3,7 +3,6 @@
 //! Each step looks before it acts, and the session is saved after each change: a second setup does nothing, and one that
 //! failed or was interrupted is resumed by running it again.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,12 +11,12 @@ use kube::Client;
 use serde_json::Value;
 
 use crate::apply::{self, Applied};
+use crate::archive;
 use crate::cli::SetupArgs;
 use crate::cluster::{self, Choice, Cluster};
 use crate::cmd::load;
 use crate::companion::{self, Companion};
 use crate::http;
-use crate::image;
 use crate::interruption;
 use crate::kustomize;
 use crate::lab::Lab;
@@ -68,7 +67,6 @@ pub(crate) async fn perform(lab: &Lab<'_>, args: &SetupArgs) -> Result<(Session,
     session.created.cluster |= !cluster.exists()?;
     session.complete = false;
     session.image.clone_from(&wanted.image);
-    session.companion_images.clone_from(&wanted.companion_images);
     session.registry.clone_from(&wanted.registry);
     session.save(&lab.workspace)?;
     start(lab, &cluster, &mut session, wanted)?;
@@ -106,7 +104,6 @@ struct Wanted {
     manifests: Option<PathBuf>,
     /// An archive's absolute path, or a reference.
     image: Option<String>,
-    companion_images: BTreeMap<String, String>,
     /// Where the project's own image is pushed to, for a cluster that pulls.
     registry: Option<String>,
 }
@@ -119,68 +116,25 @@ impl Wanted {
             (None, Some(_)) => None,
             (None, None) => before.and_then(|session| session.manifests.clone()),
         };
-        let mut given = GivenImages::of(&args.image)?;
-        // Another workload has another image.
-        if let Some(before) = before.filter(|session| session.manifests == manifests) {
-            given.workload = given.workload.or_else(|| before.image.clone());
-            for (package, image) in &before.companion_images {
-                given.companions.entry(package.clone()).or_insert_with(|| image.clone());
+        let image = match &args.image {
+            Some(given) if Path::new(given).is_file() => {
+                Some(std::path::absolute(given)?.to_string_lossy().into_owned())
             }
-        }
+            Some(absent) if absent.starts_with(['/', '.']) || absent.ends_with(".tar") => {
+                return Err(problem::archive_unusable(Path::new(absent)).into());
+            }
+            Some(reference) => Some(reference.clone()),
+            // Another workload has another image.
+            None => before.filter(|session| session.manifests == manifests).and_then(|session| session.image.clone()),
+        };
         Ok(Wanted {
             environment: environment.unwrap_or_else(|| DEFAULT_ENVIRONMENT.to_owned()),
             pace: args.pace.or_else(|| before.map(|session| session.pace)).unwrap_or_default(),
             manifests,
-            image: given.workload,
-            companion_images: given.companions,
+            image,
             registry: args.push.clone().or_else(|| before.and_then(|session| session.registry.clone())),
         })
     }
-}
-
-/// What `--image` named: of the workload, and of this project's packages beside it.
-#[derive(Debug, Default, PartialEq)]
-struct GivenImages {
-    workload: Option<String>,
-    companions: BTreeMap<String, String>,
-}
-
-impl GivenImages {
-    fn of(args: &[String]) -> Result<GivenImages> {
-        let mut given = GivenImages::default();
-        for arg in args {
-            let (package, image) = match arg.split_once('=') {
-                Some((name, image)) if !Path::new(arg).is_file() => {
-                    let known = image::PACKAGES.map(|(package, _)| package);
-                    if !known.contains(&name) || image.is_empty() {
-                        return Err(problem::unknown_image_name(arg, &known).into());
-                    }
-                    (name, image)
-                }
-                _ => (SERVICE, arg.as_str()),
-            };
-            let image = usable(image)?;
-            let twice = match package {
-                SERVICE => given.workload.replace(image).is_some(),
-                _ => given.companions.insert(package.to_owned(), image).is_some(),
-            };
-            if twice {
-                return Err(problem::image_twice(package).into());
-            }
-        }
-        Ok(given)
-    }
-}
-
-/// An archive's absolute path, or a reference as it is.
-fn usable(image: &str) -> Result<String> {
-    if Path::new(image).is_file() {
-        return Ok(std::path::absolute(image)?.to_string_lossy().into_owned());
-    }
-    if image.starts_with(['/', '.']) || image.ends_with(".tar") {
-        return Err(problem::archive_unusable(Path::new(image)).into());
-    }
-    Ok(image.to_owned())
 }
 
 /// A profile stays where it is: half a session on each of two clusters could be torn down by nobody.
@@ -226,20 +180,48 @@ fn start(lab: &Lab<'_>, cluster: &Cluster, session: &mut Session, wanted: Wanted
 /// The reference that runs; `None` where the manifests' own stays.
 fn load_image(lab: &Lab<'_>, cluster: &Cluster, session: &mut Session, rendered: &Rendering) -> Result<Option<String>> {
     let step = lab.terminal.step("image");
-    let (reference, acted) = match (session.image.clone(), session.registry.clone()) {
-        (Some(given), _) => own_image::given(cluster, &step, &given)?,
-        (None, _) if rendered.own.is_some() => {
+    let image = session.image.clone();
+    let given = image.as_deref().map(PathBuf::from);
+    let (archive, reference) = match (&image, given.filter(|path| path.is_file())) {
+        (_, Some(archive)) => {
+            let reference = archive::reference_of(&archive).with_context(|| problem::archive_unusable(&archive))?;
+            (archive, reference)
+        }
+        (Some(reference), None) => {
+            if reference.starts_with('/') {
+                return Err(problem::archive_unusable(Path::new(reference)).into());
+            }
+            step.same(&format!("{reference}, pulled by the cluster"));
+            return Ok(Some(reference.clone()));
+        }
+        (None, None) if rendered.own.is_some() => {
             step.same("as the manifests name it");
             return Ok(None);
         }
+        (None, None) if session.registry.is_some() => {
+            let registry = session.registry.clone();
+            let (pushed, _) = own_image::ensure(lab, cluster, &step, SERVICE, registry.as_deref())?;
+            session.images.extend(rendered.substituted(&pushed).into_iter().map(|name| (name.clone(), pushed.clone())));
+            step.done(&pushed);
+            return Ok(Some(pushed));
+        }
         (None, None) if !cluster.takes_archives() => return Err(problem::context_needs_image().into()),
-        (None, registry) => own_image::ensure(lab, cluster, &step, SERVICE, registry.as_deref())?,
+        (None, None) => own_image::pack(lab, cluster, &step, SERVICE)?,
     };
+    let loaded = cluster.has_image(&reference)?;
+    if !loaded {
+        step.update(&format!("loading {reference}"));
+        cluster.load_image(&archive, &reference)?;
+    }
     for name in rendered.substituted(&reference) {
         session.images.insert(name.clone(), reference.clone());
     }
     session.save(&lab.workspace)?;
-    step.ended(acted, &reference);
+    if loaded {
+        step.same(&reference)
+    } else {
+        step.done(&reference)
+    }
     Ok(Some(reference))
 }
 
@@ -252,18 +234,10 @@ fn load_companions(
 ) -> Result<Vec<(String, String)>> {
     let mut loaded = Vec::new();
     for Companion { package, image, .. } in &rendered.companions {
-        let step = lab.terminal.step("image");
-        if let Some(given) = session.companion_images.get(*package).cloned() {
-            let (reference, acted) = own_image::given(cluster, &step, &given)?;
-            step.ended(acted, &reference);
-            session.images.insert(image.clone(), reference.clone());
-            session.save(&lab.workspace)?;
-            loaded.push((image.clone(), reference));
-            continue;
-        }
         if !cluster.takes_archives() && session.registry.is_none() {
-            return Err(problem::companion_not_loadable(package, image).into());
+            return Err(problem::companion_not_loadable(image).into());
         }
+        let step = lab.terminal.step("image");
         if !cluster.needs_static_image() {
             lab.workspace.build_binaries(lab.terminal, &[package])?;
         }
@@ -471,20 +445,6 @@ mod tests {
             Rendering { root: PathBuf::new(), components: Vec::new(), own: None, workload, companions: Vec::new() };
         assert_eq!(rendering.substituted("localhost/web:1234"), ["localhost/web:dev"]);
         assert_eq!(rendering.substituted("registry/other:1"), ["docker.io/envoy:1"]);
-    }
-
-    #[test]
-    fn images_are_told_apart_by_the_name_in_front() {
-        let of = |args: &[&str]| GivenImages::of(&args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>());
-        let one = of(&["r.example.com/web:1"]).unwrap();
-        assert_eq!((one.workload.as_deref(), one.companions.len()), (Some("r.example.com/web:1"), 0));
-        let two = of(&["adapter=r/a:1", "service=r/s:1"]).unwrap();
-        assert_eq!((two.workload.as_deref(), two.companions["adapter"].as_str()), (Some("r/s:1"), "r/a:1"));
-        let bad: [&[&str]; 5] =
-            [&["adaptor=r/a:1"], &["adapter="], &["a", "b"], &["a", "service=b"], &["adapter=/no.tar"]];
-        for args in bad {
-            assert!(of(args).is_err(), "{args:?} was accepted");
-        }
     }
 
     #[test]

@@ -99,6 +99,7 @@ impl Kubelet {
         });
         kubelet.remember_addresses();
         kubelet.remove_old_directories();
+        volumes::remove_old_claims(&kubelet.cluster, &kubelet.config);
         // Before anyone can ask: what ran under an earlier daemon does not run now.
         let watch = look(&kubelet);
         kubelet.workers().values().for_each(|worker| pod::tell(&worker.pod));

@@ -1,6 +1,7 @@
 //! Volumes: directories below the pod's own, filled before its containers start.
 //!
-//! emptyDir, configMap, secret, downwardAPI, projected (with service account tokens of this cluster) and hostPath.
+//! emptyDir, configMap, secret, downwardAPI, projected (with service account tokens of this cluster), hostPath, and claims,
+//! which are directories beside those of the pods and outlive them.
 //! Files change with their sources, all of a volume at once: they are links into `..data`, which is replaced by
 //! renaming, so that a running program sees either the old or the new. Other kinds are refused by name.
 
@@ -10,10 +11,13 @@ use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::environment::{self, Surroundings};
 use super::pod::PodContext;
+use crate::cluster::{Cluster, Part, Patch, Writer};
+use crate::controllers::stateful_set::CLAIMS;
+use crate::node::NodeConfig;
 use crate::object::{self, Object};
 
 const MODE_DEFAULT: i64 = 0o644;
@@ -22,9 +26,36 @@ const MODE_DEFAULT: i64 = 0o644;
 pub(super) fn place(pod: &PodContext, object: &Value, name: &str) -> Option<PathBuf> {
     let volumes = object::array_at(object, "/spec/volumes");
     let volume = volumes.iter().find(|volume| volume["name"] == name)?;
-    match volume.pointer("/hostPath/path").and_then(Value::as_str) {
-        Some(path) => Some(PathBuf::from(path)),
+    if let Some(path) = volume.pointer("/hostPath/path").and_then(Value::as_str) {
+        return Some(PathBuf::from(path));
+    }
+    match claim_of(pod, object, volume) {
+        Some(claim) => claim.ok().map(|claim| claim_dir(&pod.kubelet.config, object::uid(&claim))),
         None => Some(pod.dir.join("volumes").join(name)),
+    }
+}
+
+/// The claim that a volume stands for, if it stands for one.
+fn claim_of(pod: &PodContext, object: &Value, volume: &Value) -> Option<Result<Object, String>> {
+    let name = volume.pointer("/persistentVolumeClaim/claimName")?.as_str()?;
+    let claim = pod.kubelet.cluster.get(CLAIMS, object::namespace(object), name);
+    Some(claim.ok_or_else(|| format!("persistentvolumeclaim \"{name}\" not found")))
+}
+
+/// Named by uid: a new claim of an old name begins empty.
+fn claim_dir(config: &NodeConfig, uid: &str) -> PathBuf {
+    config.pods_dir.with_file_name("claims").join(uid)
+}
+
+/// What claims that are gone have left.
+pub(super) fn remove_old_claims(cluster: &Cluster, config: &NodeConfig) {
+    let claims = cluster.list(CLAIMS, None).items;
+    let Ok(entries) = fs::read_dir(claim_dir(config, "")) else { return };
+    for entry in entries.flatten() {
+        let is_known = claims.iter().any(|claim| *entry.file_name() == *object::uid(claim));
+        if !is_known && let Err(error) = crate::removal::remove_tree(&entry.path()) {
+            eprintln!("node: cannot remove {}: {error}", entry.path().display());
+        }
     }
 }
 
@@ -44,9 +75,12 @@ fn make_one(pod: &PodContext, object: &Object, volume: &Value) -> Result<(), Str
     if let Some(path) = volume.pointer("/hostPath/path").and_then(Value::as_str) {
         return host_path(Path::new(path), object::str_at(volume, "/hostPath/type"));
     }
+    let claim = claim_of(pod, object, volume).transpose()?;
+    let dir = claim.as_ref().map_or(dir, |claim| claim_dir(&pod.kubelet.config, object::uid(claim)));
     fs::create_dir_all(&dir).map_err(|error| format!("cannot create {}: {error}", dir.display()))?;
-    if volume.get("emptyDir").is_some() {
-        return fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).map_err(|error| error.to_string());
+    if claim.is_some() || volume.get("emptyDir").is_some() {
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).map_err(|error| error.to_string())?;
+        return claim.map_or(Ok(()), |claim| bind(&pod.kubelet.cluster, &claim));
     }
     let files = match volume.as_object().and_then(|it| it.iter().find(|(key, _)| *key != "name")) {
         Some((kind, source)) => files(pod, object, kind, source)?,
@@ -59,6 +93,20 @@ fn make_one(pod: &PodContext, object: &Object, volume: &Value) -> Result<(), Str
     let group = object::i64_at(object, "/spec/securityContext/fsGroup").and_then(|group| u32::try_from(group).ok());
     let group = group.filter(|_| rustix::process::geteuid().is_root());
     publish(&dir, &files, group).map_err(|error| format!("cannot write {}: {error}", dir.display()))
+}
+
+/// A claim is bound by the first pod that mounts it, as with a storage class that waits for its consumer.
+fn bind(cluster: &Cluster, claim: &Object) -> Result<(), String> {
+    if object::str_at(claim, "/status/phase") == "Bound" {
+        return Ok(());
+    }
+    let spec = &claim["spec"];
+    let status = json!({
+        "phase": "Bound", "accessModes": spec["accessModes"], "capacity": spec["resources"]["requests"],
+    });
+    let (patch, writer) = (Patch::Merge(json!({ "status": status })), Writer::controller(super::COMPONENT));
+    let (namespace, name) = (object::namespace(claim), object::name(claim));
+    cluster.patch(CLAIMS, namespace, name, patch, Part::Status, &writer).map(drop).map_err(|error| error.message)
 }
 
 fn host_path(path: &Path, kind: &str) -> Result<(), String> {

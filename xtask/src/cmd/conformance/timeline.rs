@@ -62,7 +62,7 @@ async fn play(lab: &Lab<'_>) -> Result<Vec<(f64, i32)>> {
         cluster: "embedded".into(),
         pace: Some(Pace::Real),
         manifests: Some(lab.workspace.root.join(MANIFESTS)),
-        image: vec![packed.archive.to_string_lossy().into_owned()],
+        image: Some(packed.archive.to_string_lossy().into_owned()),
         ..demo::default_setup()
     };
     // Once for the image, the speed and the phase of the scrapes; then anew, in phase.
