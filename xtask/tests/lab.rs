@@ -273,7 +273,7 @@ fn somebody_elses_service_is_set_up_and_tested_as_the_example_shows() {
     // On a busy machine the generator may be late (3); what was expected of the service holds all the same.
     assert!(matches!(kept.status.code(), Some(0 | 3)), "{}", told(&kept));
     let xml = std::fs::read_to_string(at("scaling.xml")).unwrap();
-    assert!(xml.contains("failures=\"0\"") && xml.contains("name=\"peak replicas\"/>"), "{xml}");
+    assert!(xml.contains("failures=\"0\"") && xml.contains("name=\"peak replicas\"><system-out>"), "{xml}");
     let too_much = "name: too-much\ndescription: Ten pods for one request.\npace: fast\n\
         load: {pattern: constant 5 2s, requests: [{path: /}]}\nexpect: {peak_replicas: {min: 10, max: 10}}\n";
     std::fs::write(at("too-much.yaml"), too_much).unwrap();

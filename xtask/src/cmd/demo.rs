@@ -39,7 +39,6 @@ pub(crate) async fn run(lab: &Lab<'_>, args: &DemoArgs) -> Result<u8> {
     let report = outcome?;
     let code = judge(&lab, &report);
     lab.terminal.say(&format!("demo took {}", human_duration(started.elapsed())));
-    lab.terminal.say(&format!("why it scaled: cargo xtask explain --run {}", report.run));
     Ok(code)
 }
 

@@ -41,12 +41,18 @@ pub(crate) async fn run(lab: &Lab<'_>, args: &LoadArgs) -> Result<u8> {
 
 /// Prints a report, and says where the rest of it is.
 pub(crate) fn finish(lab: &Lab<'_>, report: &Report, junit: Option<&std::path::Path>) -> Result<u8> {
+    let page = shown(&RunDir::find(&lab.workspace, Some(&report.run))?.html());
     if let Some(path) = junit {
-        std::fs::write(path, report::junit(report)).with_context(|| problem::unwritable(path))?;
+        std::fs::write(path, report::junit(report, &page)).with_context(|| problem::unwritable(path))?;
     }
     lab.terminal.line(&format!("\n{}", report::text(report, lab.terminal.has_color())));
-    let dir = RunDir::find(&lab.workspace, Some(&report.run))?;
-    lab.terminal.line(&format!("  report    {}", shown(&dir.html())));
+    lab.terminal.line(&format!("  report    {page}"));
+    if report.cluster.is_some() {
+        lab.terminal.line(&format!("  why it scaled: cargo xtask explain --run {}", report.run));
+    }
+    if let Some(next) = next_step(lab, report) {
+        lab.terminal.line(&format!("  {next}"));
+    }
     if report.verdict == report::Verdict::Invalid {
         let more = lab.command("load --in-cluster --generators 3");
         lab.terminal.line(
@@ -55,6 +61,16 @@ pub(crate) fn finish(lab: &Lab<'_>, report: &Report, junit: Option<&std::path::P
         lab.terminal.line(&format!("    {more}"));
     }
     Ok(report.verdict.exit_code())
+}
+
+/// Where to look for what a failed run lacks: beside the count of pods, which `explain` tells.
+fn next_step(lab: &Lab<'_>, report: &Report) -> Option<String> {
+    report.cluster.as_ref().filter(|_| report.verdict == report::Verdict::Fail)?;
+    Some(if report.requests.lost > 0 {
+        format!("what the pods said of the lost requests: {}", lab.command("logs --previous"))
+    } else {
+        format!("what is wrong with the lab, if anything: {}", lab.command("doctor"))
+    })
 }
 
 /// Runs a scenario to its report. The exit code is the caller's to draw.

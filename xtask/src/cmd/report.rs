@@ -7,7 +7,7 @@ use crate::cmd::load;
 use crate::lab::Lab;
 use crate::problem;
 use crate::report;
-use crate::run_dir::RunDir;
+use crate::run_dir::{RunDir, shown};
 
 pub(crate) fn run(lab: &Lab<'_>, args: &ReportArgs) -> Result<u8> {
     let dir = RunDir::find(&lab.workspace, args.run.as_deref())?;
@@ -16,7 +16,8 @@ pub(crate) fn run(lab: &Lab<'_>, args: &ReportArgs) -> Result<u8> {
         Output::Text => load::finish(lab, &report, args.junit.as_deref()),
         Output::Json => {
             if let Some(path) = &args.junit {
-                std::fs::write(path, report::junit(&report)).map_err(|_| problem::unwritable(path))?;
+                std::fs::write(path, report::junit(&report, &shown(&dir.html())))
+                    .map_err(|_| problem::unwritable(path))?;
             }
             lab.terminal.line(report.json()?.trim_end());
             Ok(report.verdict.exit_code())

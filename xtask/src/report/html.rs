@@ -3,7 +3,7 @@
 mod chart;
 
 use self::chart::{Chart, Line};
-use super::{Point, Report, Verdict};
+use super::{Point, Report, Verdict, words};
 
 const STYLE: &str = "
 :root { color-scheme: light dark; --bg: #fff; --fg: #1b1f24; --dim: #667; --line: #d8dce2; --card: #f6f7f9;
@@ -90,13 +90,12 @@ fn header(report: &Report) -> String {
 }
 
 fn cards(report: &Report) -> String {
-    let seconds = |s: Option<f64>| s.map_or("never".to_owned(), |s| format!("{s:.1} s"));
     let mut all = Vec::new();
     if report.cluster.is_some() {
         let replicas = report.replicas;
         all.push((format!("{} → {} → {}", replicas.start, replicas.peak, replicas.end), "replicas"));
-        all.push((seconds(report.scale_up_s), "to the first pod more"));
-        all.push((seconds(report.scale_down_s), "to scale down after the load"));
+        all.push((words::first_extra_pod(report), "to the first extra pod"));
+        all.push((words::scaled_down(report), "to scale down after the load"));
     }
     all.push((report.requests.counts.ok.to_string(), "requests answered"));
     all.push((report.requests.lost.to_string(), "requests lost"));

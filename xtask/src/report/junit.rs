@@ -1,40 +1,48 @@
-//! Expectations as JUnit XML, the form that every CI server reads: one test case an expectation.
+//! Expectations as JUnit XML, the form that every CI server reads: one test case an expectation, with what was measured,
+//! and where the whole report lies.
 
-use super::{Report, Verdict};
+use super::{Expectation, Report, Verdict};
 
-pub(crate) fn junit(report: &Report) -> String {
+pub(crate) fn junit(report: &Report, page: &str) -> String {
     let failed = report.expectations.iter().filter(|expectation| !expectation.passed).count();
     let errors = usize::from(matches!(report.verdict, Verdict::Invalid | Verdict::Interrupted));
-    let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-    xml.push_str(&format!(
-        "<testsuite name=\"{}\" tests=\"{}\" failures=\"{failed}\" errors=\"{errors}\" time=\"{:.1}\" timestamp=\"{}\">\n",
-        escape(&report.scenario),
+    let suite = escape(&report.scenario);
+    let mut xml = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"{suite}\" tests=\"{}\" failures=\"{failed}\" \
+         errors=\"{errors}\" time=\"{:.1}\" timestamp=\"{}\">\n  <properties>\n",
         report.expectations.len() + 1,
-        report.load_s,
+        report.took_s,
         escape(&report.started),
-    ));
+    );
+    for (name, value) in [("run", report.run.as_str()), ("report", page), ("command", &report.command)] {
+        xml.push_str(&format!("    <property name=\"{name}\" value=\"{}\"/>\n", escape(value)));
+    }
+    xml.push_str("  </properties>\n");
     for expectation in &report.expectations {
-        xml.push_str(&format!(
-            "  <testcase classname=\"{}\" name=\"{}\"",
-            escape(&report.scenario),
-            escape(&expectation.name)
-        ));
-        if expectation.passed {
-            xml.push_str("/>\n");
-        } else {
-            let message = format!("expected {}, measured {}", expectation.expected, expectation.measured);
-            xml.push_str(&format!("><failure message=\"{}\"/></testcase>\n", escape(&message)));
-        }
+        xml.push_str(&case(&suite, &expectation.name, &outcome(expectation)));
     }
-    xml.push_str(&format!("  <testcase classname=\"{}\" name=\"the run is valid\"", escape(&report.scenario)));
-    if errors == 0 {
-        xml.push_str("/>\n");
+    let reasons = report.generator.reasons.join("; ");
+    let outcome = if errors == 0 {
+        format!("<system-out>{}</system-out>", escape(&format!("the generator was {}", report.generator.verdict)))
     } else {
-        let message = format!("{}: {}", report.verdict.word(), report.generator.reasons.join("; "));
-        xml.push_str(&format!("><error message=\"{}\"/></testcase>\n", escape(&message)));
-    }
-    xml.push_str("</testsuite>\n");
+        format!("<error message=\"{}\"/>", escape(&format!("{}: {reasons}", report.verdict.word())))
+    };
+    xml.push_str(&case(&suite, "the run is valid", &outcome));
+    xml.push_str(&format!("  <system-out>report: {}</system-out>\n</testsuite>\n", escape(page)));
     xml
+}
+
+fn outcome(expectation: &Expectation) -> String {
+    let told = escape(&format!("expected {}, measured {}", expectation.expected, expectation.measured));
+    if expectation.passed {
+        format!("<system-out>{told}</system-out>")
+    } else {
+        format!("<failure message=\"{told}\"/>")
+    }
+}
+
+fn case(suite: &str, name: &str, outcome: &str) -> String {
+    format!("  <testcase classname=\"{suite}\" name=\"{}\">{outcome}</testcase>\n", escape(name))
 }
 
 fn escape(text: &str) -> String {

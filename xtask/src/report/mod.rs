@@ -10,6 +10,7 @@ mod series;
 mod story;
 mod text;
 mod verdict;
+mod words;
 
 use std::collections::BTreeMap;
 
@@ -45,13 +46,17 @@ pub(crate) struct Report {
     pub started: String,
     pub command: String,
     pub load_s: f64,
+    /// From before the load to the last that was recorded.
+    pub took_s: f64,
     pub replicas: Replicas,
     /// From the start of the load to the first additional pod that is Ready.
     pub scale_up_s: Option<f64>,
     /// From the start of the load to the most pods that were Ready.
     pub peak_s: Option<f64>,
-    /// From the end of the load to the last replica count.
+    /// From the end of the load to the last replica count; 0 where the pods had gone by then.
     pub scale_down_s: Option<f64>,
+    /// Whether the way down was watched for: else it is not known.
+    pub scale_down_awaited: bool,
     /// Changes of direction beyond up once and down once.
     pub flaps: u32,
     pub cpu_peak_percent: Option<i32>,
@@ -134,10 +139,13 @@ impl Report {
             started: timestamp(facts.start_ms),
             command: recording.plan.command.clone(),
             load_s: (facts.end_ms - facts.start_ms) as f64 / 1e3,
+            took_s: took_s(recording, facts.end_ms),
             replicas: track.replicas,
             scale_up_s: track.scale_up_s,
             peak_s: track.peak_s,
             scale_down_s: track.scale_down_s,
+            scale_down_awaited: recording.plan.scenario.expect.final_replicas.is_some()
+                || recording.plan.scenario.expect.scale_down_max.is_some(),
             flaps: track.flaps(),
             cpu_peak_percent: track.cpu_peak_percent,
             rate_per_s: facts.rate_per_s,
@@ -309,7 +317,9 @@ impl Track {
             }
         }
         let came_down = track.replicas.peak > track.replicas.start && track.replicas.end < track.replicas.peak;
-        track.scale_down_s = track.scale_down_s.filter(|seconds| came_down && *seconds > 0.0);
+        let went_last = track.changes.last().is_some_and(|change| change.to < change.from);
+        // Those that went while the load was dying away already kept nobody waiting after it.
+        track.scale_down_s = track.scale_down_s.filter(|_| came_down && went_last).map(|seconds| seconds.max(0.0));
         track
     }
 
@@ -341,6 +351,11 @@ fn cause(message: &str) -> Option<(i32, String)> {
     let (to, cause) = message.strip_prefix("New size: ")?.split_once("; reason: ")?;
     let is_news = cause.ends_with(" above target") && !cause.starts_with("cpu ");
     Some((to.parse().ok()?, cause.to_owned())).filter(|_| is_news)
+}
+
+fn took_s(recording: &Recording, load_end_ms: i64) -> f64 {
+    let last_ms = recording.timeline.last().map_or(load_end_ms, |entry| entry.t_unix_ms.max(load_end_ms));
+    (last_ms - recording.plan.started_unix_ms).max(0) as f64 / 1e3
 }
 
 fn unix_ms(unix_ns: u64) -> i64 {

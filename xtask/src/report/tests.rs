@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 use loadgen::histogram;
-use loadgen::scenario::Scenario;
+use loadgen::scenario::{Expect, Scenario};
 use loadgen::stream::{Interval, Plan, PodInterval, Record, Requests, STREAM_VERSION, Summary};
 
 use super::*;
@@ -29,6 +29,7 @@ struct Story {
     interrupted: bool,
     killed: bool,
     stays_up: bool,
+    gone_early: bool,
     flaps: bool,
 }
 
@@ -108,7 +109,9 @@ fn timeline(story: &Story) -> Vec<Entry> {
     if story.flaps {
         all.extend([deployment(12_000, 2, 2), deployment(14_000, 3, 3)]);
     }
-    if !story.stays_up {
+    if story.gone_early {
+        all.extend([autoscaler(27_000, 1, 10), deployment(28_000, 1, 1)]);
+    } else if !story.stays_up {
         all.extend([autoscaler(40_000, 1, 0), deployment(41_000, 1, 1)]);
     }
     all.push(at(
@@ -187,10 +190,10 @@ fn a_good_run_is_told_in_full() {
         PASS  steps, embedded dev at pace fast, 2026-05-28T20:26:40Z
           ok   peak replicas          3 to 4                   measured 3
           ok   final replicas         1                        measured 1
-          ok   first pod more after   at most 10s              measured 5.5 s
-          ok   scaled down after      at most 20s              measured 11.0 s
+          ok   first extra pod after  at most 10 s             measured 5.5 s
+          ok   scaled down after      at most 20 s             measured 11.0 s
           ok   flaps                  at most 0                measured 0
-          ok   SLO                    p99 < 50ms               measured 22.61ms
+          ok   SLO                    p99 < 50ms               measured 22.61 ms
           ok   lost requests          at most 0                measured 0
 
               req/s ██████████████████████████████               10
@@ -199,7 +202,7 @@ fn a_good_run_is_told_in_full() {
                pods ▃▃▃▃▃████████████████████████████████████▃▃▃ 3
                     0 s                                     43 s
 
-          replicas  1 -> 3 -> 1   first pod more after 5.5 s, most after 5.5 s, down 11.0 s after the load
+          replicas  1 -> 3 -> 1   first extra pod ready 5.5 s into the load, most at 5.5 s; down 11.0 s after it
               4.0 s  1 -> 3   CPU 148 % of target 50 %
              41.0 s  3 -> 1   CPU 0 % of target 50 %
           requests  planned 300 = sent 300 + shed 0 + unsent 0;  ok 300, lost 0, 10.0 a second
@@ -272,11 +275,35 @@ fn pods_that_stay_break_the_final_count_and_the_time() {
 }
 
 #[test]
+fn pods_that_went_before_the_load_ended_kept_nobody_waiting() {
+    let story = Story { gone_early: true, ..Story::default() };
+    let early = report(&story);
+    assert_eq!((early.scale_down_s, early.verdict), (Some(0.0), Verdict::Pass));
+    assert!(text(&early, false).contains("measured 0 s (before the load ended)"));
+    // Up again at the end is not down.
+    let again = report(&Story { stays_up: true, flaps: true, ..Story::default() });
+    assert_eq!((again.replicas.end, again.scale_down_s), (3, None));
+}
+
+#[test]
+fn what_was_not_watched_for_or_did_not_happen_is_not_called_never() {
+    let (_dir, run) = recorded(&Story { stays_up: true, ..Story::default() });
+    let mut recording = run.read().unwrap();
+    recording.plan.scenario.expect = Expect::default();
+    let told = text(&Report::of(&recording).unwrap(), false);
+    assert!(told.contains("most at 5.5 s; the way down was not awaited"), "{told}");
+    recording.timeline.retain(|entry| entry.t_unix_ms < START_MS);
+    let still = Report::of(&recording).unwrap();
+    assert!(text(&still, false).contains("replicas  1 -> 1 -> 1   no pod was added"));
+    assert!(!html(&still).contains("never"));
+}
+
+#[test]
 fn a_generator_that_was_the_limit_makes_every_verdict_invalid() {
     let report = report(&Story { invalid: true, lost: 3, ..Story::default() });
     assert_eq!((report.verdict, report.verdict.exit_code()), (Verdict::Invalid, 3));
     assert!(text(&report, false).contains("p99 pacing error 40 ms"));
-    assert!(junit(&report).contains("<error message=\"INVALID: p99 pacing error 40 ms\"/>"));
+    assert!(junit(&report, "runs/r/report.html").contains("<error message=\"INVALID: p99 pacing error 40 ms\"/>"));
 }
 
 #[test]
@@ -322,9 +349,12 @@ fn the_story_of_a_run_shows_the_arithmetic_of_each_change() {
 
 #[test]
 fn junit_names_what_was_expected_and_what_was_measured() {
-    let xml = junit(&report(&Story { lost: 1, ..Story::default() }));
+    let xml = junit(&report(&Story { lost: 1, ..Story::default() }), "runs/r/report.html");
     assert!(xml.contains("<testsuite name=\"steps\" tests=\"8\" failures=\"1\" errors=\"0\""), "{xml}");
     assert!(xml.contains("<failure message=\"expected at most 0, measured 1\"/>"), "{xml}");
+    assert!(xml.contains("name=\"peak replicas\"><system-out>expected 3 to 4, measured 3<"), "{xml}");
+    assert!(xml.contains("<property name=\"report\" value=\"runs/r/report.html\"/>"), "{xml}");
+    assert!(xml.contains(" time=\"43.0\""), "it counts the way down too: {xml}");
 }
 
 #[test]

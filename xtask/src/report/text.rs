@@ -1,6 +1,6 @@
 //! The report on a terminal: the verdict, what was expected, small plots on one time axis, the figures.
 
-use super::{Point, Report, Verdict};
+use super::{Point, Report, Verdict, words};
 use crate::terminal::{Ink, paint};
 
 const COLUMNS: usize = 64;
@@ -59,8 +59,17 @@ fn plots(report: &Report, color: bool) -> Vec<String> {
         lines.push(plot("pods", "", &|point| point.ready.map(f64::from)));
     }
     let end = points.last().map_or(0, |point| point.t_s);
-    lines.push(format!("  {:>9} 0 s{:>width$}", "", format!("{end} s"), width = columns.saturating_sub(3)));
+    lines.push(format!("  {:>9} {}", "", axis(end, columns)));
     lines
+}
+
+/// Both ends of the time axis, or the last alone where there is no room for two.
+fn axis(end_s: i64, columns: usize) -> String {
+    let end = format!("{end_s} s");
+    match columns.checked_sub("0 s".len()).filter(|room| *room > end.len()) {
+        Some(room) => format!("0 s{end:>room$}"),
+        None => format!("0 to {end}"),
+    }
 }
 
 /// The greatest value of each column: a peak of one second must not vanish in a long run.
@@ -83,15 +92,12 @@ fn level(value: Option<f64>, top: f64) -> char {
 
 fn scaling(report: &Report) -> Vec<String> {
     let replicas = report.replicas;
-    let seconds = |s: Option<f64>| s.map_or("never".to_owned(), |s| format!("{s:.1} s"));
     let mut lines = vec![format!(
-        "  replicas  {} -> {} -> {}   first pod more after {}, most after {}, down {} after the load",
+        "  replicas  {} -> {} -> {}   {}",
         replicas.start,
         replicas.peak,
         replicas.end,
-        seconds(report.scale_up_s),
-        seconds(report.peak_s),
-        seconds(report.scale_down_s),
+        words::times(report)
     )];
     if let Some(share) = report.newcomers_fair_share {
         let pods = report.newcomers.len();
@@ -167,4 +173,16 @@ pub(super) fn nice(value: f64) -> String {
         2
     };
     format!("{value:.digits$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ends_of_a_short_axis_do_not_run_into_each_other() {
+        assert_eq!(axis(43, 44), format!("0 s{:>41}", "43 s"));
+        assert_eq!(axis(5, 6), "0 to 5 s");
+        assert_eq!(axis(6, 7), "0 s 6 s");
+    }
 }

@@ -7,7 +7,7 @@ use loadgen::stream::ThresholdResult;
 use loadgen::threshold::{Measured, Threshold};
 use serde::Serialize;
 
-use super::Report;
+use super::{Report, words};
 use crate::problem::{EXIT_EXPECTATION, EXIT_INTERRUPTED, EXIT_INVALID};
 use crate::run_dir::Recording;
 
@@ -93,14 +93,13 @@ fn of_cluster(expect: &Expect, report: &Report) -> Vec<Expectation> {
         all.push(expectation("final replicas", end.to_string(), replicas.end.to_string(), passed));
     }
     let times = [
-        ("first pod more after", expect.scale_up_max, report.scale_up_s),
-        ("scaled down after", expect.scale_down_max, report.scale_down_s),
+        ("first extra pod after", expect.scale_up_max, report.scale_up_s, words::first_extra_pod(report)),
+        ("scaled down after", expect.scale_down_max, report.scale_down_s, words::scaled_down(report)),
     ];
-    for (name, most, measured) in times {
-        let Some(most) = most else { continue };
-        let passed = measured.is_some_and(|seconds| seconds <= most.as_secs_f64());
-        let measured = measured.map_or("never".to_owned(), |seconds| format!("{seconds:.1} s"));
-        all.push(expectation(name, format!("at most {most}"), measured, passed));
+    for (name, most, measured_s, measured) in times {
+        let Some(most_s) = most.map(|most| most.as_secs_f64()) else { continue };
+        let passed = measured_s.is_some_and(|seconds| seconds <= most_s);
+        all.push(expectation(name, format!("at most {}", words::bound(most_s)), measured, passed));
     }
     if let Some(least) = expect.new_pod_share_min {
         let measured = report.newcomers_fair_share.map_or("no new pod".to_owned(), |share| format!("{share:.3}"));
@@ -126,11 +125,18 @@ fn of_slo(slo: &Threshold, recording: &Recording, report: &Report) -> Option<Exp
         slo_violation_seconds: summary.slo_violation_seconds,
     };
     let value = slo.value(&measured);
-    Some(expectation("SLO", slo.to_string(), slo.show(value), slo.holds(value)))
+    Some(expectation("SLO", slo.to_string(), spaced(&slo.show(value)), slo.holds(value)))
 }
 
 fn of_threshold(result: &ThresholdResult) -> Expectation {
-    expectation("threshold", result.threshold.clone(), result.shown.clone(), result.passed)
+    expectation("threshold", result.threshold.clone(), spaced(&result.shown), result.passed)
+}
+
+/// `51.07 ms` of `51.07ms`, as everything else that is measured.
+fn spaced(shown: &str) -> String {
+    let digits = shown.find(|c: char| c.is_ascii_alphabetic() || c == '%').unwrap_or(shown.len());
+    let (number, unit) = shown.split_at(digits);
+    format!("{number} {unit}").trim_end().to_owned()
 }
 
 fn expectation(name: &str, expected: String, measured: String, passed: bool) -> Expectation {
