@@ -15,6 +15,7 @@ pub mod credentials;
 pub mod daemon;
 pub mod defaults;
 pub mod exposition;
+pub mod golden;
 pub mod image;
 pub mod instance;
 pub mod kind;

@@ -8,14 +8,18 @@ use serde_json::Value;
 
 /// The folder with the recordings, or None (said on stderr, so that a run without them is no silent success).
 pub(crate) fn folder() -> Option<PathBuf> {
+    root().map(|root| root.join("specs/kube-api-samples"))
+}
+
+/// The folder of all recordings, of API servers and of clusters.
+pub(crate) fn root() -> Option<PathBuf> {
     let root = std::env::var_os("SWELL_VECTORS")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from);
-    let folder = root.join("specs/kube-api-samples");
-    if !folder.is_dir() {
-        eprintln!("no recordings at {}: not compared with a real API server", folder.display());
+    if !root.join("specs").is_dir() {
+        eprintln!("no recordings at {}: not compared with a real API server", root.display());
         return None;
     }
-    Some(folder)
+    Some(root)
 }
 
 /// The recordings in a subfolder ("" for the top) whose names start with `prefix`, sorted, as (name, JSON).

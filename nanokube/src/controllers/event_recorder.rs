@@ -47,6 +47,8 @@ pub struct EventRecorder {
     /// Tokens left to tell about an object.
     tokens: HashMap<String, (f64, Timestamp)>,
     last_name: i64,
+    /// Where the source is, if it is at one place only: a node's kubelet.
+    host: &'static str,
 }
 
 #[derive(Debug)]
@@ -62,10 +64,15 @@ struct Similar {
 }
 
 impl EventRecorder {
+    /// Of a source that is on a node.
+    pub fn on(host: &'static str) -> EventRecorder {
+        EventRecorder { host, ..EventRecorder::default() }
+    }
+
     /// Records an event; a failure is not worth more than a line in the log.
     pub fn record(&mut self, sink: &impl EventSink, mut event: Event, now: Timestamp) {
         if self.seen.len() > MEMORY_MAX || self.similar.len() > MEMORY_MAX || self.tokens.len() > MEMORY_MAX {
-            *self = EventRecorder { last_name: self.last_name, ..EventRecorder::default() };
+            *self = EventRecorder { last_name: self.last_name, ..EventRecorder::on(self.host) };
         }
         let subject = subject(&event);
         let group = format!("{subject}|{}|{}", event.kind.as_str(), event.reason);
@@ -89,7 +96,7 @@ impl EventRecorder {
     fn create(&mut self, sink: &impl EventSink, event: &Event, now: Timestamp, writer: &Writer) -> Option<String> {
         for _ in 0..NAME_ATTEMPTS {
             let name = self.name(event, now);
-            match sink.create(namespace_of(event), body(event, &name, now), writer) {
+            match sink.create(namespace_of(event), body(event, &name, self.host, now), writer) {
                 Ok(()) => return Some(name),
                 Err(error) if error.is_already_exists() => {}
                 Err(error) => {
@@ -162,10 +169,14 @@ fn namespace_of(event: &Event) -> &str {
 }
 
 fn manager(component: &str) -> &'static str {
-    if component == "default-scheduler" { "kube-scheduler" } else { "kube-controller-manager" }
+    match component {
+        "default-scheduler" => "kube-scheduler",
+        "kubelet" => "kubelet",
+        _ => "kube-controller-manager",
+    }
 }
 
-fn body(event: &Event, name: &str, now: Timestamp) -> Value {
+fn body(event: &Event, name: &str, host: &str, now: Timestamp) -> Value {
     let mut body = json!({
         "apiVersion": "v1",
         "kind": "Event",
@@ -175,13 +186,16 @@ fn body(event: &Event, name: &str, now: Timestamp) -> Value {
         "message": event.message,
         "type": event.kind.as_str(),
         "reportingComponent": event.component,
-        "reportingInstance": "",
+        "reportingInstance": host,
         "source": { "component": event.component },
         "firstTimestamp": object::time(now),
         "lastTimestamp": object::time(now),
         "count": 1,
         "eventTime": null,
     });
+    if !host.is_empty() {
+        body["source"]["host"] = host.into();
+    }
     if let Some(action) = event.action {
         let map = object::map_mut(&mut body);
         map.remove("count");

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_carries_its_labels_of_now() {
+    fn a_pod_carries_its_labels_of_now_and_was_created_when_asked_for() {
         let at: Timestamp = "2026-01-01T00:00:15.9Z".parse().unwrap();
         let metrics = PodMetrics {
             namespace: "lab".into(),
@@ -110,7 +110,9 @@ mod tests {
             window: SignedDuration::from_secs(15),
             containers: vec![("app".into(), Usage { cpu_nano: 37_000_000, memory_bytes: 11_964_416 })],
         };
-        let body = pod(&metrics, &json!({ "metadata": { "labels": { "app": "web" } } }), at);
+        let asked = "2026-01-01T00:00:21.5Z".parse().unwrap();
+        let body = pod(&metrics, &json!({ "metadata": { "labels": { "app": "web" } } }), asked);
+        assert_eq!(body["metadata"]["creationTimestamp"], "2026-01-01T00:00:21Z");
         assert_eq!(body["metadata"]["labels"], json!({ "app": "web" }));
         assert_eq!(body["timestamp"], "2026-01-01T00:00:15Z");
         assert_eq!(body["containers"], json!([{ "name": "app", "usage": { "cpu": "37m", "memory": "11684Ki" } }]));

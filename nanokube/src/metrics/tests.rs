@@ -40,6 +40,21 @@ fn a_container_of_ten_seconds_has_a_value_at_its_first_scrape_and_a_younger_one_
 }
 
 #[test]
+fn the_first_value_comes_ten_to_twenty_five_seconds_after_the_start_whatever_the_phase() {
+    let waits = (0..150).map(|tenths| {
+        let (metrics, started_ms) = (Metrics::new(RESOLUTION), -tenths * 100);
+        let scrapes = (0..4).map(|nth| nth * 15_000);
+        let first = scrapes.into_iter().find(|at_ms| {
+            metrics.scrape(vec![(key("web", "app"), reading(*at_ms, started_ms, 0))], None);
+            !metrics.pods(None).is_empty()
+        });
+        first.unwrap() - started_ms
+    });
+    let waits: Vec<i64> = waits.collect();
+    assert_eq!((waits.iter().min(), waits.iter().max()), (Some(&10_000), Some(&24_900)));
+}
+
+#[test]
 fn a_restarted_container_begins_anew() {
     check(&[(0, -60_000, 6_000), (15_000, 12_000, 10)], None);
     check(&[(0, -60_000, 6_000), (15_000, 4_000, 110)], Some((10, 11_000)));

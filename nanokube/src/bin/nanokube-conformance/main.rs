@@ -11,6 +11,7 @@ use anyhow::Context;
 use clap::Parser;
 
 mod archive;
+mod beside;
 mod clients;
 mod compare;
 mod gaps;
@@ -45,6 +46,12 @@ struct Args {
     /// Install real clients into this folder (kubectl 1.20 to 1.37, helm 3 and 4) and run the matrices with each
     #[arg(long, value_name = "DIR")]
     clients: Option<PathBuf>,
+    /// Only look on at a run of the recorded manifests whose load begins then: kubectl's outputs beside the recorded ones
+    #[arg(long, value_name = "UNIX_MS")]
+    load_began: Option<i64>,
+    /// The namespace of that run
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    namespace: String,
     /// Show every failing case in full
     #[arg(long)]
     verbose: bool,
@@ -53,7 +60,7 @@ struct Args {
     only: Vec<String>,
 }
 
-/// Share of all cases that must pass.
+/// Share of all cases, or of all lines, that must pass.
 const WANTED_SHARE: f64 = 0.95;
 
 #[tokio::main(flavor = "current_thread")]
@@ -73,6 +80,10 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let kubeconfig = args.kubeconfig.clone().context("no kubeconfig: give one with --kubeconfig FILE")?;
+    if let Some(load_began_ms) = args.load_began {
+        let share = beside::run(&kubeconfig, &args.namespace, load_began_ms, &args.kubectl)?;
+        return Ok(if share >= WANTED_SHARE { ExitCode::SUCCESS } else { ExitCode::from(2) });
+    }
     let client = Client::from_kubeconfig(&kubeconfig)?;
     let recordings = recordings(&args)?;
     println!("server      {}", client.server());

@@ -162,6 +162,15 @@ fn an_undo_finds_the_old_replica_set_again_under_a_new_revision() {
 }
 
 #[test]
+fn a_new_size_becomes_pods_before_any_time_passes() {
+    let mut lab = rolled_out(1);
+    lab.patch(DEPLOYMENTS, "web", json!({ "spec": { "replicas": 4 } }));
+    let before = lab.now();
+    lab.settle();
+    assert_eq!((lab.active_pods().len(), lab.now()), (4, before));
+}
+
+#[test]
 fn a_paused_deployment_scales_but_does_not_roll() {
     let mut lab = rolled_out(2);
     lab.patch(DEPLOYMENTS, "web", json!({ "spec": { "paused": true } }));

@@ -14,8 +14,10 @@ use crate::metrics::Metrics;
 use crate::object;
 
 mod aggregated;
+mod golden;
 mod metrics_server;
 mod recorded;
+mod rules;
 
 /// A lab with an HPA controller and a load in thousandths of a core, shared by the ready pods.
 struct Scaling {

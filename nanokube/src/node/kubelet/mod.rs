@@ -94,7 +94,7 @@ impl Kubelet {
             isolation,
             workers: Mutex::default(),
             addresses: Mutex::default(),
-            events: Mutex::default(),
+            events: Mutex::new(EventRecorder::on(NODE_NAME)),
             stopping: AtomicBool::new(false),
         });
         kubelet.remember_addresses();

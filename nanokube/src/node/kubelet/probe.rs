@@ -26,6 +26,8 @@ const EARLY_FIRST: Duration = Duration::from_millis(5);
 const EARLY_MAX: Duration = Duration::from_millis(250);
 /// As much of an answer as is read to find its status line.
 const ANSWER_BYTES_MAX: usize = 4 << 10;
+/// What Go's HTTP client adds to a time-out.
+const AWAITED: &str = " (Client.Timeout exceeded while awaiting headers)";
 /// How long a hook may take when nothing else bounds it.
 const HOOK_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -109,10 +111,11 @@ impl Prober {
             Err(_) if self.spec["probe"].get("exec").is_some() => {
                 Err(format!("command timed out after {}s", timeout.as_secs()))
             }
-            Err(_) => Err(format!(
-                "{}context deadline exceeded",
-                target_words(&self.pod, &self.spec["probe"], &self.spec["ports"])
-            )),
+            Err(_) => {
+                let (probe, ports) = (&self.spec["probe"], &self.spec["ports"]);
+                let awaited = if probe.get("httpGet").is_some() { AWAITED } else { "" };
+                Err(format!("{}context deadline exceeded{awaited}", target_words(&self.pod, probe, ports)))
+            }
         }
     }
 

@@ -286,6 +286,15 @@ mod tests {
     }
 
     #[test]
+    fn a_condition_is_stamped_in_whole_seconds_and_never_later_than_it_came() {
+        let (pod, states) = pod("Always", &[(Role::Main, waiting())]);
+        let addresses = (Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST);
+        let status = of(&pod, &states, None, addresses, "2026-01-01T00:00:19.999Z".parse().unwrap());
+        let ready = object::condition(&json!({ "status": status }), "Ready").cloned().unwrap();
+        assert_eq!(ready["lastTransitionTime"], "2026-01-01T00:00:19Z");
+    }
+
+    #[test]
     fn conditions_keep_their_time_until_their_status_changes() {
         let (mut pod, states) = pod("Always", &[(Role::Main, waiting())]);
         let since = "2026-01-01T00:00:01Z";
