@@ -128,7 +128,8 @@ fn subsequence(one: &[&str], other: &[&str]) -> [BTreeSet<usize>; 2] {
 /// The pages of a text as `write` makes it.
 pub fn read(text: &str) -> Vec<Page> {
     let mut pages: Vec<Page> = Vec::new();
-    for line in text.lines().filter(|line| !line.starts_with("# ")) {
+    // What is above the first page is for people.
+    for line in text.lines().skip_while(|line| !line.starts_with(HEADING)) {
         if let Some(heading) = line.strip_prefix(HEADING) {
             let mut words = heading.splitn(3, ' ');
             let mut word = || words.next().unwrap_or("").to_owned();

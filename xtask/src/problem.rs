@@ -538,6 +538,10 @@ pub(crate) fn pods_stay(namespace: &str) -> Problem {
     Problem::new(format!("pods of {namespace} do not go"), format!("kubectl get pods --namespace {namespace}"))
 }
 
+pub(crate) fn kubectl_does_not_apply() -> Problem {
+    Problem::new("kubectl cannot apply the manifests", "kubectl version --client   (it must be on PATH)")
+}
+
 pub(crate) fn tests_failed(steps: &[String]) -> Problem {
     Problem::new(format!("failed: {}", steps.join(", ")), "cargo xtask test -v   (the failing output is above)")
 }

@@ -60,7 +60,9 @@ fn there_is_a_page_for_every_stage() {
 #[test]
 fn the_committed_pages_are_those_of_the_recording() {
     let Some(folder) = crate::recorded::root().map(|root| root.join("real-cluster/golden")) else { return };
-    let text = write(&read_folder(&folder).unwrap());
+    let recorded = read_folder(&folder).unwrap();
+    let text = write(&recorded);
+    assert_eq!(read(&text), recorded);
     let head: String = RECORDED.lines().take_while(|line| line.starts_with("# ")).map(|it| format!("{it}\n")).collect();
     let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/real-cluster.txt");
     if std::env::var_os(UPDATE).is_some() {

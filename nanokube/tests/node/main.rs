@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod golden;
 mod lab;
 
 use std::time::Duration;
@@ -348,6 +349,18 @@ async fn a_cpu_limit_holds_whatever_enforces_it() {
         assert!((20_000_000..260_000_000).contains(&cpu_nano), "{limiter:?}: {cpu_nano} of 200000000");
         lab.node.shutdown().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reading_is_stamped_with_the_moment_it_is_taken() {
+    let lab = Lab::start();
+    lab.run("idle", "sleep 1000", json!({}));
+    lab.until_phase("idle", "Running").await;
+    let before = jiff::Timestamp::now();
+    let readings = lab.node.readings().await;
+    assert_eq!(readings.len(), 1);
+    assert!((before..=jiff::Timestamp::now()).contains(&readings[0].at));
+    lab.node.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

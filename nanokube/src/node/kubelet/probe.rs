@@ -151,6 +151,11 @@ impl Prober {
         false
     }
 
+    /// A pod that is to go is asked whether it is ready, and nothing else any more.
+    fn is_over(&self) -> bool {
+        self.kind != Kind::Readiness && object::is_deleting(&self.pod.object())
+    }
+
     fn pace(&self) -> tokio::time::Interval {
         let mut ticks = tokio::time::interval(self.period());
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -166,6 +171,9 @@ impl Prober {
         let mut failures = 0;
         loop {
             ticks.tick().await;
+            if self.is_over() {
+                return true;
+            }
             match self.once().await {
                 Ok(()) => return true,
                 Err(why) => {
@@ -191,6 +199,9 @@ impl Prober {
         let (mut successes, mut failures) = (0, 0);
         loop {
             ticks.tick().await;
+            if self.is_over() {
+                return;
+            }
             match self.once().await {
                 Ok(()) => (successes, failures) = (successes + 1, 0),
                 Err(why) => {
