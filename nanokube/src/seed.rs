@@ -13,6 +13,8 @@ use crate::instance::Network;
 use crate::object;
 use crate::status::ApiError;
 
+/// Namespace and name of the Service of the API itself.
+pub const API_SERVICE: (&str, &str) = ("default", "kubernetes");
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
 /// Makes what is missing.

@@ -16,6 +16,7 @@ use crate::cluster::Cluster;
 use crate::controllers::action::{Event, EventKind};
 use crate::controllers::event_recorder::EventRecorder;
 use crate::object::ObjectReference;
+use crate::seed;
 
 mod balance;
 mod forward;
@@ -131,7 +132,8 @@ impl Listeners {
         }
     }
 
-    /// One event for each port that cannot be had, with what mends it.
+    /// One event for each port that cannot be had, with what mends it. For the API's own a line of the log is enough: pods are
+    /// told the server's address, and every ordinary user would meet the warning in an empty cluster.
     fn tell(&self, address: SocketAddr, route: &Route, error: &std::io::Error) {
         let remedy = match error.kind() {
             std::io::ErrorKind::PermissionDenied => format!(
@@ -145,6 +147,9 @@ impl Listeners {
         };
         let message = format!("cannot listen at {address} for port {}: {error}: {remedy}", route.port_name);
         eprintln!("proxy: service {}/{}: {message}", route.namespace, route.service);
+        if (route.namespace.as_str(), route.service.as_str()) == seed::API_SERVICE {
+            return;
+        }
         let service = self.cluster.get("services", &route.namespace, &route.service);
         let Some(service) = service else { return };
         let event = Event {

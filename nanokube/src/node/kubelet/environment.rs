@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::cluster::Cluster;
 use crate::object;
+use crate::seed;
 
 /// What a container's environment is made of besides its own specification.
 pub(super) struct Surroundings<'a> {
@@ -69,7 +70,7 @@ fn services(around: &Surroundings<'_>) -> BTreeMap<String, String> {
     let namespace = object::namespace(around.pod);
     let links = around.pod["spec"]["enableServiceLinks"] != Value::Bool(false);
     for service in around.cluster.list("services", None).items {
-        let is_api = object::namespace(&service) == "default" && object::name(&service) == "kubernetes";
+        let is_api = (object::namespace(&service), object::name(&service)) == seed::API_SERVICE;
         let host = object::str_at(&service, "/spec/clusterIP");
         if !(is_api || (links && object::namespace(&service) == namespace)) || matches!(host, "" | "None") {
             continue;
