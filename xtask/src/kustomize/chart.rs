@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use super::manifests::{ENVIRONMENTS, check_templates, environment, k8s};
+use super::manifests::{ENVIRONMENTS, check_neighbours, check_templates, environment, k8s};
 use super::resource;
 
 fn chart() -> PathBuf {
@@ -89,10 +89,21 @@ fn the_chart_with_custom_metrics_gives_the_objects_of_their_overlay() {
 }
 
 #[test]
-fn every_pod_of_the_chart_passes_the_restricted_standard_its_test_included() {
+fn every_pod_of_every_value_set_passes_the_restricted_standard_its_test_included() {
+    let sets = crate::workspace::names_in(&chart(), |path| {
+        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("values-"))
+    });
+    let mut known: Vec<String> = ENVIRONMENTS.iter().chain(&["fast"]).map(|name| format!("values-{name}")).collect();
+    known.sort();
+    assert_eq!(sets, known, "a value set that is not checked here");
     for name in ENVIRONMENTS {
-        let Some(charted) = rendered(name, false, &[]) else { return };
-        assert_eq!(check_templates(name, &charted), 2, "{name}: the service and the test");
+        for is_fast in [false, true] {
+            for (more, pods) in [(&[][..], 2), (&["--set", "customMetrics.enabled=true"], 3)] {
+                let Some(charted) = rendered(name, is_fast, more) else { return };
+                assert_eq!(check_templates(name, &charted), pods, "{name}, fast: {is_fast}, {more:?}");
+                check_neighbours(name, &charted);
+            }
+        }
     }
 }
 
