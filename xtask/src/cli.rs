@@ -65,6 +65,11 @@ Examples:
   cargo xtask image                                     static, for any node
   cargo xtask image --push registry.example.com/lab     with skopeo, crane or docker";
 
+const RELEASE_EXAMPLES: &str = "\
+Examples:
+  cargo xtask release 1.2.3                                            into target/releases/1.2.3, nothing leaves the machine
+  cargo xtask release 1.2.3 --push registry.example.com/lab --sign     after `skopeo login`, `helm registry login`, `cosign login`";
+
 const DOCTOR_EXAMPLES: &str = "\
 Examples:
   cargo xtask doctor --fix      mends what can harm nothing
@@ -147,6 +152,9 @@ pub(crate) enum Verb {
     /// Pack the lab's container images, without a container engine
     #[command(after_help = IMAGE_EXAMPLES)]
     Image(ImageArgs),
+    /// A version's images, bills of materials, chart and checksums; pushed and signed if asked to
+    #[command(after_help = RELEASE_EXAMPLES)]
+    Release(ReleaseArgs),
     /// Everything that checks this project
     Test(TestArgs),
     /// Shell completions on stdout
@@ -205,6 +213,24 @@ pub(crate) struct ImageArgs {
     #[arg(long, value_name = "REGISTRY/PATH")]
     pub push: Option<String>,
     /// Where the archives go instead of target/images
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct ReleaseArgs {
+    /// Like 1.2.3, or v1.2.3 as tags are
+    pub version: String,
+    /// Push images and chart to that registry, with skopeo, crane or docker, and helm
+    #[arg(long, value_name = "REGISTRY/PATH")]
+    pub push: Option<String>,
+    /// Sign what was pushed and attest the bills of materials, with cosign
+    #[arg(long, requires = "push")]
+    pub sign: bool,
+    /// Pack the binaries as they are built for this machine, with the libraries that they load
+    #[arg(long)]
+    pub dynamic: bool,
+    /// Where it all goes instead of target/releases/VERSION
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
 }

@@ -4,6 +4,7 @@
 
 mod apply;
 mod archive;
+mod bill;
 mod calibrate;
 mod checks;
 mod child;
@@ -96,6 +97,7 @@ async fn run(cli: Cli, terminal: &terminal::Terminal) -> anyhow::Result<u8> {
         Verb::Teardown(args) => cmd::teardown::run(&lab, &args).await,
         Verb::Demo(args) => cmd::demo::run(&lab, &args).await,
         Verb::Image(args) => cmd::image::run(&lab, &args),
+        Verb::Release(args) => cmd::release::run(&lab, &args),
         Verb::Doctor(args) => cmd::doctor::run(&lab, &args).await,
         Verb::Test(args) => cmd::test::run(&lab, &args).await,
         Verb::Explain(args) => cmd::explain::run(&lab, &args).await,

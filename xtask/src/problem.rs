@@ -243,6 +243,14 @@ pub(crate) fn push_failed(reference: &str, said: &str, command: &str) -> Problem
     Problem::new(format!("pushing {reference} failed: {last}"), command)
 }
 
+pub(crate) fn bad_version(text: &str) -> Problem {
+    Problem::usage(format!("`{text}` is not a version like 1.2.3"), "cargo xtask release 1.2.3")
+}
+
+pub(crate) fn no_digest(name: &str, said: &str) -> Problem {
+    Problem::new(format!("{name} was pushed, but no digest came back: {}", said.trim()), "cargo xtask release --help")
+}
+
 pub(crate) fn archive_unusable(path: &Path) -> Problem {
     Problem::usage(format!("{} is not an image archive", path.display()), "docker save IMAGE -o image.tar")
 }

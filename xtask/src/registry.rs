@@ -57,8 +57,22 @@ fn commands(tool: &str, archive: &Path, local: &str, reference: &str) -> Vec<Vec
     }
 }
 
+/// The command by which the tool that pushed says the digest of what it pushed.
+pub(crate) fn asking_for_digest(tool: &str, reference: &str) -> Vec<String> {
+    let plain = is_on_this_machine(reference);
+    let docker = format!("docker://{reference}");
+    let words: Vec<&str> = match tool {
+        "skopeo" if plain => vec!["skopeo", "inspect", "--format", "{{.Digest}}", "--tls-verify=false", &docker],
+        "skopeo" => vec!["skopeo", "inspect", "--format", "{{.Digest}}", &docker],
+        "crane" if plain => vec!["crane", "digest", "--insecure", reference],
+        "crane" => vec!["crane", "digest", reference],
+        _ => vec!["docker", "inspect", "--format", "{{.RepoDigests}}", reference],
+    };
+    words.into_iter().map(str::to_owned).collect()
+}
+
 /// Registries on loopback speak plain HTTP, as Docker assumes too.
-fn is_on_this_machine(reference: &str) -> bool {
+pub(crate) fn is_on_this_machine(reference: &str) -> bool {
     let host = reference.split('/').next().unwrap_or_default();
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     name == "localhost" || name.starts_with("127.") || name == "[::1]"

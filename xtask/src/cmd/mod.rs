@@ -11,6 +11,7 @@ pub(crate) mod image;
 pub(crate) mod load;
 pub(crate) mod logs;
 pub(crate) mod observe;
+pub(crate) mod release;
 pub(crate) mod report;
 pub(crate) mod runs;
 pub(crate) mod setup;
