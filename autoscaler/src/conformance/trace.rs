@@ -114,14 +114,14 @@ impl<'a> Host<'a> {
             self.history = History::default();
             self.own_selector = None;
         }
+        if let Some(spec) = step.get("hpa_spec").present() {
+            self.spec = self.read_spec(spec);
+        }
         if step.get("hpa_deleted").truth() {
             self.history = History::default();
             self.own_selector = None;
             self.status = Status::default();
             return json!({ "deleted": true });
-        }
-        if let Some(spec) = step.get("hpa_spec").present() {
-            self.spec = self.read_spec(spec);
         }
         self.reconcile(step)
     }

@@ -99,7 +99,8 @@ fn from_metrics(mut draft: Draft, hpa: &Hpa<'_>, seen: &Observation<'_>, config:
     let name = fold.winner.map_or(String::new(), |i| draft.explanation.metrics[i].name.clone());
     let message = format!("the HPA was able to successfully calculate a replica count from {name}");
     if hpa.spec.metrics.is_empty() {
-        draft.set(SCALING_ACTIVE, ConditionStatus::Unset, "", "");
+        // Upstream counts none of none as failed, and sets the condition of a failure that it does not have.
+        draft.set("", ConditionStatus::Unset, "", "");
     } else {
         draft.set(SCALING_ACTIVE, ConditionStatus::True, "ValidMetricFound", message);
     }

@@ -46,17 +46,22 @@ impl Decimal {
 
     /// Drops what is finer than 10^`exponent`, adding one to the last place if that was not nothing.
     pub(super) fn round_away_from_zero_at(&mut self, exponent: i32) {
+        if self.cut_at(exponent) {
+            self.increment();
+        }
+    }
+
+    /// Drops what is finer than 10^`exponent`, and says whether that was anything.
+    fn cut_at(&mut self, exponent: i32) -> bool {
         if self.digits.is_empty() || self.exponent >= exponent {
-            return;
+            return false;
         }
         let dropped = (i64::from(exponent) - i64::from(self.exponent)) as usize;
         let kept = self.digits.len().saturating_sub(dropped);
         let lost = self.digits[kept..].iter().any(|&d| d != 0);
         self.digits.truncate(kept);
         self.exponent = exponent;
-        if lost {
-            self.increment();
-        }
+        lost
     }
 
     fn increment(&mut self) {
@@ -111,17 +116,24 @@ impl Decimal {
         }
     }
 
-    /// The integer at 10^`exponent`, rounded away from zero, cut to its low 64 bits in two's complement.
+    /// The integer at 10^`exponent`, cut to its low 64 bits in two's complement. A positive fraction is rounded up. So is
+    /// a negative one, to which upstream adds one even after cutting it off, where billionths fit 64 bits: -1.5 is 0.
     pub(super) fn low_64_bits_at(&self, exponent: i32) -> i64 {
         let mut rounded = self.clone();
-        rounded.round_away_from_zero_at(exponent);
+        let lost = rounded.cut_at(exponent);
+        let one_up = if self.negative { lost && self.fits_64_bits_in_billionths() } else { lost };
         let mut bits = rounded.digits.iter().fold(0i64, |n, &d| n.wrapping_mul(10).wrapping_add(i64::from(d)));
         // Ten has one factor of two, so 64 of them leave no low bits at all.
         let zeros = (i64::from(rounded.exponent) - i64::from(exponent)).clamp(0, 64);
         for _ in 0..zeros {
             bits = bits.wrapping_mul(10);
         }
-        if self.negative { bits.wrapping_neg() } else { bits }
+        let bits = if self.negative { bits.wrapping_neg() } else { bits };
+        bits.wrapping_add(i64::from(one_up))
+    }
+
+    fn fits_64_bits_in_billionths(&self) -> bool {
+        self.compare_magnitude(&Decimal::from_i64(i64::MAX, -9)) == Ordering::Less
     }
 
     pub(super) fn saturating_at(&self, exponent: i32) -> i128 {

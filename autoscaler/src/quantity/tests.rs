@@ -122,6 +122,11 @@ fn milli_rounds_away_from_zero_and_overflows_as_go_does() {
         ("9223372036854775.807", 9_223_372_036_854_775_807),
         ("1e30", 0),
         ("1e1000000000", 0),
+        // Only numbers of many digits: `-1u` above is one of few.
+        ("-0.1234567891", -122),
+        ("-0.0000000001", 1),
+        ("-12345678901.00000001", -12_345_678_901_000),
+        ("12345678901.00000001", 12_345_678_901_001),
     ] {
         assert_eq!(Quantity::parse(text).map(|q| q.milli()), Ok(expected), "{text}");
     }

@@ -140,8 +140,10 @@ fn a_spec_without_metrics_asks_for_nothing() {
     let mut host = Host::new();
     host.spec.metrics.clear();
     let (status, outcome) = host.pass(&[]);
-    let active = status.and_then(|s| s.condition("ScalingActive").cloned()).expect("a condition");
-    assert_eq!((active.status, active.reason.as_str()), (ConditionStatus::Unset, ""));
+    let conditions = status.expect("a status").conditions;
+    let types: Vec<&str> = conditions.iter().map(|c| c.r#type.as_str()).collect();
+    assert_eq!(types, ["AbleToScale", "", "ScalingLimited"]);
+    assert_eq!((conditions[1].status, conditions[1].reason.as_str()), (ConditionStatus::Unset, ""));
     assert_eq!(outcome.explanation.line(), "4 -> 1: no metric asks for anything; raised to minReplicas 1");
 }
 
