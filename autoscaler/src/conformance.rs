@@ -74,11 +74,16 @@ fn replay_one(vector: Node<'_>) -> Replayed {
         return unreadable("neither `expect` nor `steps`: not a recorded decision".into());
     }
     if !vector.get("steps").is_absent() {
-        trace::replay(vector)
+        match vector.get("steps").list().next() {
+            Some(_) => trace::replay(vector),
+            None => unreadable("`steps` has none".into()),
+        }
     } else if !vector.get("operation").is_absent() {
         api::replay(vector)
-    } else {
+    } else if calc::KINDS.contains(&vector.get("kind").text()) {
         calc::replay(vector)
+    } else {
+        unreadable(format!("not a kind of calculation: {:?}", vector.get("kind").text()))
     }
 }
 
@@ -147,13 +152,11 @@ impl fmt::Display for Difference {
             return Ok(());
         }
         let (expected, actual) = (pretty(&self.expected), pretty(&self.actual));
-        let (expected, actual): (Vec<&str>, Vec<&str>) = (expected.lines().collect(), actual.lines().collect());
-        let width = expected.iter().map(|l| l.chars().count()).max().unwrap_or(0).max("expected".len());
+        let width = expected.lines().map(|l| l.chars().count()).max().unwrap_or(0).max("expected".len());
         writeln!(f, "    {:<width$} | actual", "expected")?;
-        for i in 0..expected.len().max(actual.len()) {
-            let left = expected.get(i).copied().unwrap_or_default();
-            let right = actual.get(i).copied().unwrap_or_default();
+        for (left, right) in align(&expected, &actual) {
             let mark = if left == right { ' ' } else { '!' };
+            let (left, right) = (left.unwrap_or_default(), right.unwrap_or_default());
             writeln!(f, "  {mark} {left:<width$} | {right}")?;
         }
         Ok(())
@@ -171,6 +174,46 @@ fn percent(part: usize, whole: usize) -> String {
 
 fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
+}
+
+type Row<'a> = (Option<&'a str>, Option<&'a str>);
+
+/// Lines beside each other: the longest common subsequence on one height, what is between two of its lines in pairs.
+fn align<'a>(left: &'a str, right: &'a str) -> Vec<Row<'a>> {
+    let (left, right): (Vec<&str>, Vec<&str>) = (left.lines().collect(), right.lines().collect());
+    let width = right.len() + 1;
+    // Length of what the rests from (i, j) have in common.
+    let mut common = vec![0u32; (left.len() + 1) * width];
+    for i in (0..left.len()).rev() {
+        for j in (0..right.len()).rev() {
+            let at = i * width + j;
+            let (below, beside) = (common[at + width], common[at + 1]);
+            common[at] = if left[i] == right[j] { common[at + width + 1] + 1 } else { below.max(beside) };
+        }
+    }
+    let (mut i, mut j, mut rows) = (0, 0, Vec::new());
+    let (mut only_left, mut only_right) = (Vec::new(), Vec::new());
+    while i < left.len() || j < right.len() {
+        if i < left.len() && j < right.len() && left[i] == right[j] {
+            pair_up(&mut rows, &mut only_left, &mut only_right);
+            rows.push((Some(left[i]), Some(right[j])));
+            (i, j) = (i + 1, j + 1);
+        } else if j == right.len() || (i < left.len() && common[(i + 1) * width + j] >= common[i * width + j + 1]) {
+            only_left.push(left[i]);
+            i += 1;
+        } else {
+            only_right.push(right[j]);
+            j += 1;
+        }
+    }
+    pair_up(&mut rows, &mut only_left, &mut only_right);
+    rows
+}
+
+fn pair_up<'a>(rows: &mut Vec<Row<'a>>, left: &mut Vec<&'a str>, right: &mut Vec<&'a str>) {
+    rows.extend((0..left.len().max(right.len())).map(|i| (left.get(i).copied(), right.get(i).copied())));
+    left.clear();
+    right.clear();
 }
 
 /// Drops what the recordings leave out: nulls, empty strings, lists and objects, and `false`.

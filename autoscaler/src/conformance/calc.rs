@@ -24,6 +24,18 @@ use crate::time::{NS_PER_MS, Time};
 const NOW: Time = Time(0);
 const NAMESPACE: &str = "ns";
 
+pub(super) const KINDS: [&str; 9] = [
+    "resource_utilization",
+    "resource_average_value",
+    "pods_average_value",
+    "object_value",
+    "object_average_value",
+    "external_value",
+    "external_average_value",
+    "group_pods",
+    "pod_requests",
+];
+
 pub(super) fn replay(vector: Node<'_>) -> Replayed {
     let kind = vector.get("kind").text();
     let expected = vector.get("expect").value();

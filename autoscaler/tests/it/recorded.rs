@@ -62,3 +62,31 @@ fn a_recording_that_differs_is_shown_side_by_side() {
     );
     assert!(words.contains("line 3  not JSON: "), "{words}");
 }
+
+/// What is alike stands on one height though lines are missing above it, so only what differs is marked.
+#[test]
+fn the_sides_of_a_difference_are_aligned() {
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/traces.jsonl");
+    let text = std::fs::read_to_string(sample).expect("UTF-8");
+    let line = text.lines().find(|l| l.contains("\"events\":[{")).expect("a trace with events");
+    let more = "\"events\":[{\"type\":\"Normal\",\"reason\":\"Added\",\"message\":\"by hand\"},{";
+    let report = conformance::replay("changed.jsonl", &line.replacen("\"events\":[{", more, 1)).to_string();
+    let marked: Vec<&str> = report.lines().filter(|l| l.starts_with("  !")).collect();
+    let left = |line: &&str| line.split(" | ").next().unwrap_or_default()[3..].trim().to_owned();
+    let braces = ["{", "},"];
+    let told: Vec<String> = marked.iter().map(left).filter(|l| !braces.contains(&l.as_str())).collect();
+    assert_eq!(told, ["\"message\": \"by hand\",", "\"reason\": \"Added\",", "\"type\": \"Normal\""], "{report}");
+}
+
+#[test]
+fn a_line_that_replays_nothing_is_not_identical() {
+    for (line, why) in [
+        (r#"{"id":"a","steps":[]}"#, "`steps` has none"),
+        (r#"{"id":"b","kind":"guess","expect":{}}"#, "not a kind of calculation: \"guess\""),
+        (r#"{"id":"c"}"#, "neither `expect` nor `steps`: not a recorded decision"),
+    ] {
+        let report = conformance::replay("odd.jsonl", line);
+        assert_eq!((report.identical(), report.total()), (0, 1), "{line}");
+        assert!(report.to_string().contains(why), "{report}");
+    }
+}

@@ -26,6 +26,8 @@ const API_PROFILE: &str = "conformance";
 const SUITE_IMAGE: &str = "localhost/bb:1";
 /// Where the suite keeps the real clients that it installs, under the build folder.
 const CLIENTS: &str = "clients";
+/// The full set, where it lies beside the clone.
+const BESIDE: &str = "../shared/hpa-vectors";
 /// A sample that every clone has.
 const SAMPLE: &str = "autoscaler/testdata";
 
@@ -77,7 +79,7 @@ fn replay(lab: &Lab<'_>, kubeconfig: &Path, recordings: Option<&Path>) -> Result
 }
 
 fn hpa(lab: &Lab<'_>, given: &[PathBuf]) -> Result<u8> {
-    let files = if given.is_empty() { recorded(lab) } else { given.to_vec() };
+    let files = if given.is_empty() { recorded(lab) } else { given.iter().flat_map(|path| files_of(path)).collect() };
     if files.is_empty() {
         return Err(problem::no_vectors(VECTORS, SAMPLE).into());
     }
@@ -96,16 +98,23 @@ fn hpa(lab: &Lab<'_>, given: &[PathBuf]) -> Result<u8> {
     Ok(u8::from(!perfect))
 }
 
-/// The files of `$SWELL_VECTORS`, else the sample of the clone.
+/// The files of `$SWELL_VECTORS`, else of the folder beside the clone, else the sample of the clone.
 fn recorded(lab: &Lab<'_>) -> Vec<PathBuf> {
-    let named = std::env::var_os(VECTORS).map(PathBuf::from);
-    let folder = named.unwrap_or_else(|| lab.workspace.root.join(SAMPLE));
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|kind| kind == "jsonl"))
-        .collect();
+    if let Some(named) = std::env::var_os(VECTORS) {
+        return files_of_folder(Path::new(&named));
+    }
+    let folders = [BESIDE, SAMPLE].map(|folder| lab.workspace.root.join(folder));
+    folders.iter().map(|folder| files_of_folder(folder)).find(|files| !files.is_empty()).unwrap_or_default()
+}
+
+fn files_of(path: &Path) -> Vec<PathBuf> {
+    if path.is_dir() { files_of_folder(path) } else { vec![path.to_owned()] }
+}
+
+fn files_of_folder(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut files: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|kind| kind == "jsonl")).collect();
     files.sort();
     files
 }
