@@ -106,6 +106,24 @@ pub fn ask(question: &Question) -> Decided {
     Decided { replicas: outcome.explanation.applied, outcome, status }
 }
 
+/// Resources that a metric of the spec measures: those of which a usage can be given.
+pub fn resources(spec: &Spec) -> Vec<&str> {
+    let names = spec.metrics.iter().filter_map(|m| {
+        let of_container = m.container_resource.as_ref().map(|c| &c.name);
+        m.resource.as_ref().map(|r| &r.name).or(of_container)
+    });
+    names.map(String::as_str).collect()
+}
+
+/// Metrics of the spec that are not resources: those of which a value can be given.
+pub fn values(spec: &Spec) -> Vec<&str> {
+    let metrics = spec.metrics.iter().filter_map(|m| {
+        let of_whole = m.object.as_ref().map(|o| &o.metric).or(m.external.as_ref().map(|e| &e.metric));
+        m.pods.as_ref().map(|p| &p.metric).or(of_whole)
+    });
+    metrics.map(|metric| metric.name.as_str()).collect()
+}
+
 const LABEL: &str = "app";
 
 /// With scale to zero, a target at zero is taken to have been put there by the HPA.

@@ -58,6 +58,7 @@ Examples:
   cargo xtask explain --run        why the latest run scaled, with the arithmetic
   cargo xtask explain              what it decides now, and why
   cargo xtask explain --follow     one line a decision
+  cargo xtask explain --context prod --hpa shop/web     of any cluster, as it is
   cargo xtask explain -f k8s/base/horizontal-pod-autoscaler.yaml --usage 180m --replicas 3";
 
 const IMAGE_EXAMPLES: &str = "\
@@ -395,37 +396,49 @@ pub(crate) struct ExplainArgs {
     /// One line a decision, as they are made
     #[arg(long, conflicts_with = "file")]
     pub follow: bool,
+    /// Another HorizontalPodAutoscaler than the one that was set up
+    #[arg(long, value_name = "[NAMESPACE/]NAME", conflicts_with_all = ["file", "run"])]
+    pub hpa: Option<String>,
+    /// With --hpa: in the cluster of this context of your kubeconfig; nothing is set up or changed there
+    #[arg(long, value_name = "NAME", requires = "hpa")]
+    pub context: Option<String>,
     /// A HorizontalPodAutoscaler to try without a cluster
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// With -f: usage of each pod, like 180m (of CPU) or memory=64Mi
-    #[arg(long, value_name = "[NAME=]QUANTITY", value_delimiter = ',')]
+    #[arg(long, value_name = "[NAME=]QUANTITY", value_delimiter = ',', requires = "file")]
     pub(crate) usage: Vec<String>,
     /// With -f: replicas now
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "file", value_parser = replicas())]
     pub(crate) replicas: i32,
     /// With -f: request of each pod
-    #[arg(long, value_name = "[NAME=]QUANTITY", value_delimiter = ',', default_value = "100m")]
+    #[arg(long, value_name = "[NAME=]QUANTITY", value_delimiter = ',', default_value = "100m", requires = "file")]
     pub(crate) request: Vec<String>,
     /// With -f: values of metrics that are not resources
-    #[arg(long, value_name = "NAME=QUANTITY", value_delimiter = ',')]
+    #[arg(long, value_name = "NAME=QUANTITY", value_delimiter = ',', requires = "file")]
     pub(crate) value: Vec<String>,
     /// With -f: of the replicas, how many run but were never ready
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "file")]
     pub(crate) starting: usize,
     /// With -f: of the replicas, how many do not run yet
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "file")]
     pub(crate) pending: usize,
     /// With -f: of the replicas, how many have no sample
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "file")]
     pub(crate) unmeasured: usize,
+}
+
+/// As many pods as a dry run makes up.
+fn replicas() -> clap::builder::RangedI64ValueParser<i32> {
+    clap::value_parser!(i32).range(0..=autoscaler::whatif::PODS_MAX as i64)
 }
 
 #[derive(Subcommand)]
 pub(crate) enum ConformanceVerb {
     /// Replay recorded decisions of the real controller
     Hpa {
-        /// Files of recorded decisions; without one: those of $SWELL_VECTORS, else the sample in autoscaler/testdata
+        /// Files of recorded decisions, or folders of them; without one: $SWELL_VECTORS, else ../shared/hpa-vectors where
+        /// that is, else the sample in autoscaler/testdata
         files: Vec<PathBuf>,
     },
     /// Play the manifests and the load of a recorded real cluster, ten minutes at real pace, and compare the replicas' path

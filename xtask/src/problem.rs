@@ -6,6 +6,8 @@
 use std::fmt;
 use std::path::Path;
 
+use autoscaler::field::FieldError;
+
 use crate::session::DEFAULT_PROFILE;
 
 /// Wrong usage, as sysexits(3) and the other binaries of the lab have it.
@@ -525,6 +527,37 @@ pub(crate) fn not_an_autoscaler(path: &Path) -> Problem {
     Problem::usage(
         format!("{} holds no readable HorizontalPodAutoscaler", path.display()),
         "cargo xtask explain -f k8s/base/horizontal-pod-autoscaler.yaml --usage 180m --replicas 3",
+    )
+}
+
+pub(crate) fn refused_autoscaler(path: &Path, errors: &[FieldError]) -> Problem {
+    let errors = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    Problem::usage(
+        format!("an API server would refuse the HorizontalPodAutoscaler of {}: {errors}", path.display()),
+        format!("edit it, then: cargo xtask explain -f {}", path.display()),
+    )
+}
+
+pub(crate) fn no_such_metric(flag: &str, name: &str, known: &[&str], path: &Path) -> Problem {
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    Problem::usage(
+        format!("{flag} {name}: no metric of {} is of that; what {flag} can name there: {known}", path.display()),
+        "cargo xtask explain --help",
+    )
+}
+
+pub(crate) fn more_pods_than_replicas(pods: usize, replicas: i32) -> Problem {
+    Problem::usage(
+        format!("{pods} pods are starting, pending or unmeasured, of {replicas} in all"),
+        format!("cargo xtask explain -f FILE --replicas {pods}   (or more)"),
+    )
+}
+
+pub(crate) fn no_such_autoscaler(namespace: &str, name: &str, known: &[&str]) -> Problem {
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    Problem::usage(
+        format!("no HorizontalPodAutoscaler `{name}` in namespace {namespace}; there are: {known}"),
+        "cargo xtask explain --hpa NAMESPACE/NAME",
     )
 }
 

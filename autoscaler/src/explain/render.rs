@@ -43,6 +43,9 @@ impl Explanation {
                 text.push_str("    Taken: no other metric asks for more.\n");
             }
         }
+        if self.course == Course::NotComputed && self.metrics.iter().any(|m| m.outcome.is_ok()) {
+            text.push_str("  While a metric fails, the others may raise the count and not lower it.\n");
+        }
         self.stage_lines(&mut text);
         if let Some(without) = &self.without {
             text.push_str(&self.without_line(without));
@@ -119,8 +122,10 @@ impl Explanation {
             Held::Down => "held down",
         };
         match s.since {
-            Some(at) => format!("{verb} to {} by the {window} window (asked for {} ago)", s.to, age(self.at, at)),
-            None => format!("{verb} at {} by the {window} window", s.to),
+            Some(at) if at < self.at => {
+                format!("{verb} to {} by the {window} window (asked for {} ago)", s.to, age(self.at, at))
+            }
+            _ => format!("{verb} at {} by the {window} window", s.to),
         }
     }
 

@@ -325,12 +325,20 @@ pub(crate) async fn connect(kubeconfig: &Path, context: &str) -> Result<kube::Cl
 /// For a look at how it is now. An API that is unavailable is then what there is to tell; `connect_session` asks it again for
 /// minutes.
 pub(crate) async fn connect_to_look(session: &Session) -> Result<kube::Client> {
-    let look = async {
-        let mut config = config(&session.kubeconfig, &session.context).await?;
-        config.default_retry = false;
-        client(&session.kubeconfig, config).await
-    };
-    look.await.map_err(|error| explained(session, error))
+    look(&session.kubeconfig, &session.context).await.map_err(|error| explained(session, error))
+}
+
+/// For a look at a cluster that was never set up for the lab, by a context of the user's kubeconfig.
+pub(crate) async fn connect_to_context(name: &str) -> Result<kube::Client> {
+    // Nothing is changed there, so it need not be a local one.
+    let access = context::Context::new(Some(name), true)?.access()?;
+    look(&access.kubeconfig, &access.context).await
+}
+
+async fn look(kubeconfig: &Path, context: &str) -> Result<kube::Client> {
+    let mut config = config(kubeconfig, context).await?;
+    config.default_retry = false;
+    client(kubeconfig, config).await
 }
 
 /// Who runs the cluster may know why it does not answer: it is stopped, paused, gone, or elsewhere since a restart.

@@ -1,21 +1,22 @@
-//! What the custom and external metrics APIs answer for one metric of a HorizontalPodAutoscaler, asked as its controller
-//! asks.
+//! What a HorizontalPodAutoscaler names, asked for as its controller asks: the scale of its target, and what the custom and
+//! external metrics APIs say.
 
 use autoscaler::json;
 use autoscaler::json::metrics_api::{self, CUSTOM, CUSTOM_VERSIONS, Fetched};
+use autoscaler::pass::Scale;
 use autoscaler::spec::{Metric, ObjectMetric};
 use kube::Client;
 use serde_json::Value;
 
-use super::text;
+use super::{int, text};
 
 /// One for each metric of the autoscaler; none for those that metrics.k8s.io has.
-pub(super) async fn fetch_all(client: &Client, namespace: &str, hpa: &Value, scale: &Value) -> Vec<Option<Fetched>> {
+pub(super) async fn fetch_all(client: &Client, namespace: &str, hpa: &Value, selector: &str) -> Vec<Option<Fetched>> {
     // What cannot be read is told where it is decided on.
     let Ok(spec) = json::spec_from_json(hpa) else { return Vec::new() };
     let mut fetched = Vec::new();
     for metric in &spec.metrics {
-        fetched.push(fetch(client, namespace, text(scale, "/status/selector"), metric).await);
+        fetched.push(fetch(client, namespace, selector, metric).await);
     }
     fetched
 }
@@ -35,16 +36,37 @@ async fn fetch(client: &Client, namespace: &str, selector: &str, metric: &Metric
     }
 }
 
-/// By the usual spelling, without discovery.
+/// The scale of what an autoscaler scales, or the API's word on why there is none.
+pub(super) async fn scale(client: &Client, namespace: &str, hpa: &Value) -> Result<Scale, String> {
+    let scale = get(client, &scale_path(namespace, hpa)).await?;
+    Ok(Scale {
+        spec_replicas: int(&scale, "/spec/replicas"),
+        status_replicas: int(&scale, "/status/replicas"),
+        selector: text(&scale, "/status/selector").to_owned(),
+    })
+}
+
+fn scale_path(namespace: &str, hpa: &Value) -> String {
+    let target = |key: &str| text(hpa, &format!("/spec/scaleTargetRef/{key}"));
+    let (version, resource, name) = (target("apiVersion"), plural(target("kind")), target("name"));
+    let root = if version.contains('/') { "apis" } else { "api" };
+    format!("/{root}/{version}/namespaces/{namespace}/{resource}/{name}/scale")
+}
+
 fn resource_of(metric: &ObjectMetric) -> String {
     let described = &metric.described_object;
-    let kind = described.kind.to_lowercase();
-    let plural = match kind.strip_suffix('y') {
+    let plural = plural(&described.kind);
+    described.api_version.split_once('/').map_or(plural.clone(), |(group, _)| format!("{plural}.{group}"))
+}
+
+/// By the usual spelling, without discovery.
+fn plural(kind: &str) -> String {
+    let kind = kind.to_lowercase();
+    match kind.strip_suffix('y') {
         Some(stem) => format!("{stem}ies"),
         None if kind.ends_with('s') => format!("{kind}es"),
         None => format!("{kind}s"),
-    };
-    described.api_version.split_once('/').map_or(plural.clone(), |(group, _)| format!("{plural}.{group}"))
+    }
 }
 
 async fn get_custom(client: &Client, path: &str) -> Result<Value, String> {
@@ -76,6 +98,18 @@ mod tests {
                 "describedObject": {"kind": kind, "name": "web", "apiVersion": api_version}}}]}});
             let spec = json::spec_from_json(&hpa).unwrap_or_else(|error| panic!("{}", error.0));
             assert_eq!(resource_of(spec.metrics[0].object.as_ref().unwrap()), expected);
+        }
+    }
+
+    #[test]
+    fn a_scale_is_asked_of_the_target_whatever_its_kind() {
+        for (api_version, kind, expected) in [
+            ("apps/v1", "StatefulSet", "/apis/apps/v1/namespaces/shop/statefulsets/web/scale"),
+            ("v1", "ReplicationController", "/api/v1/namespaces/shop/replicationcontrollers/web/scale"),
+            ("argoproj.io/v1alpha1", "Rollout", "/apis/argoproj.io/v1alpha1/namespaces/shop/rollouts/web/scale"),
+        ] {
+            let target = serde_json::json!({"apiVersion": api_version, "kind": kind, "name": "web"});
+            assert_eq!(scale_path("shop", &serde_json::json!({"spec": {"scaleTargetRef": target}})), expected);
         }
     }
 }

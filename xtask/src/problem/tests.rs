@@ -127,6 +127,39 @@ fn wordings_of_load_and_forward() {
 }
 
 #[test]
+fn wordings_of_explain() {
+    let file = Path::new("hpa.yaml");
+    let negative = FieldError {
+        kind: autoscaler::field::FieldErrorKind::Invalid,
+        field: "spec.minReplicas".to_owned(),
+        value: "-1".to_owned(),
+        detail: "must be greater than or equal to 1".to_owned(),
+    };
+    let all = [
+        shown(not_an_autoscaler(file)),
+        shown(refused_autoscaler(file, &[negative.clone(), negative])),
+        shown(bad_quantity("--usage", "lots")),
+        shown(no_such_metric("--usage", "memory", &["cpu"], file)),
+        shown(more_pods_than_replicas(4, 3)),
+        shown(no_such_autoscaler("shop", "wbe", &["api", "web"])),
+    ];
+    expect![[r#"
+        hpa.yaml holds no readable HorizontalPodAutoscaler
+          try: cargo xtask explain -f k8s/base/horizontal-pod-autoscaler.yaml --usage 180m --replicas 3
+        an API server would refuse the HorizontalPodAutoscaler of hpa.yaml: spec.minReplicas: Invalid value: -1: must be greater than or equal to 1; spec.minReplicas: Invalid value: -1: must be greater than or equal to 1
+          try: edit it, then: cargo xtask explain -f hpa.yaml
+        --usage lots: not a quantity such as 180m, 0.5 or memory=64Mi
+          try: cargo xtask explain --help
+        --usage memory: no metric of hpa.yaml is of that; what --usage can name there: cpu
+          try: cargo xtask explain --help
+        4 pods are starting, pending or unmeasured, of 3 in all
+          try: cargo xtask explain -f FILE --replicas 4   (or more)
+        no HorizontalPodAutoscaler `wbe` in namespace shop; there are: api, web
+          try: cargo xtask explain --hpa NAMESPACE/NAME"#]]
+    .assert_eq(&all.join("\n"));
+}
+
+#[test]
 fn wordings_of_minikube() {
     let all = [
         shown(tool_missing("minikube", "see https://minikube.sigs.k8s.io/docs/start/")),
