@@ -120,10 +120,21 @@ pub enum Verdict {
     Counted,
     /// Being deleted, or failed.
     Ignored,
-    /// Pending, or (for cpu) not initialised yet.
-    Unready,
+    Unready(Unready),
     /// No sample.
     Missing,
+}
+
+/// Why a pod's load says nothing yet. All but the first only for cpu.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unready {
+    Pending,
+    /// Within the CPU initialization period, and not ready.
+    Starting,
+    /// Within that period and ready, but the sample's window reaches back to before it was.
+    MeasuredEarly,
+    /// Older, and not ready since soon after its start.
+    NeverReady,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -190,17 +190,17 @@ fn groups(vector: Node<'_>, calculator: &Calculator<'_>, pods: &[&Pod], answer: 
         Err(e) => return json!({ "error": error(&MetricError::new(ErrorClass::MetricsUnavailable, e)) }),
     };
     let verdicts = calculator.verdicts(pods, &samples, measured);
-    let names = |verdict| {
-        let judged = pods.iter().zip(&verdicts).filter(|(_, v)| **v == verdict);
+    let names = |is: fn(&Verdict) -> bool| {
+        let judged = pods.iter().zip(&verdicts).filter(|(_, v)| is(v));
         let mut names: Vec<&str> = judged.map(|(p, _)| &*p.name).collect();
         names.sort_unstable();
         names
     };
     json!({ "groups": {
-        "ready_count": names(Verdict::Counted).len(),
-        "unready": names(Verdict::Unready),
-        "missing": names(Verdict::Missing),
-        "ignored": names(Verdict::Ignored),
+        "ready_count": names(|v| *v == Verdict::Counted).len(),
+        "unready": names(|v| matches!(v, Verdict::Unready(_))),
+        "missing": names(|v| *v == Verdict::Missing),
+        "ignored": names(|v| *v == Verdict::Ignored),
     } })
 }
 

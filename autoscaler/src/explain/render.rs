@@ -6,14 +6,25 @@ use std::fmt::Write;
 
 use super::{
     BoundKind, Course, Explanation, Held, LimitingPolicy, Measure, MetricExplanation, Proposed, RateLimit, Rule,
-    Stabilization, Verdict, Without, Write as ScaleWrite,
+    Stabilization, Unready, Verdict, Without, Write as ScaleWrite,
 };
 use crate::quantity::{Format, Quantity};
+use crate::replicas::ErrorClass;
 use crate::spec::PERCENT_POLICY;
 use crate::time::{NS_PER_S, Time};
 
 /// Pod names that a paragraph spells out before it only counts.
 const NAMES_MAX: usize = 5;
+
+/// Pods that are not counted as they are, and why.
+const LEFT_OUT: [(Verdict, &str); 6] = [
+    (Verdict::Ignored, "ignored"),
+    (Verdict::Unready(Unready::Pending), "pending"),
+    (Verdict::Unready(Unready::Starting), "not ready and still starting"),
+    (Verdict::Unready(Unready::MeasuredEarly), "not measured since ready"),
+    (Verdict::Unready(Unready::NeverReady), "never ready since the start"),
+    (Verdict::Missing, "without a sample"),
+];
 
 impl Explanation {
     /// `3 -> 6: cpu at 180% of 90% asks for 6`
@@ -104,8 +115,8 @@ impl Explanation {
         let Ok(proposed) = &metric.outcome else { return format!("{} failed", metric.label) };
         let (usage, target) = (metric.measure(proposed.usage), metric.measure(proposed.target));
         let mut level = format!("{} at {usage} of {target}", metric.label);
-        if let Some(adjusted) = proposed.adjusted_ratio {
-            let _infallible = write!(level, ", ratio {adjusted:.2} with {},", metric.filled_in(proposed));
+        if let (Some(adjusted), Some(filled_in)) = (proposed.adjusted_ratio, metric.filled_in(proposed)) {
+            let _infallible = write!(level, ", ratio {adjusted:.2} with {filled_in},");
         }
         match proposed.rule {
             Rule::Tolerated => format!("{level} is within tolerance"),
@@ -134,6 +145,11 @@ impl Explanation {
         match &metric.outcome {
             Err(e) => {
                 let _infallible = writeln!(text, "  {}: failed: {}", metric.label, e.message);
+                if e.class == ErrorClass::MissingContainerRequest {
+                    text.push_str(
+                        "    A utilization is a share of the request: every container needs one, side-cars too.\n",
+                    );
+                }
             }
             Ok(p) => {
                 let (usage, target) = (metric.measure(p.usage), metric.measure(p.target));
@@ -161,9 +177,7 @@ impl Explanation {
             return String::new();
         }
         let mut parts = vec![format!("{} counted", metric.count(Verdict::Counted))];
-        for (verdict, word) in
-            [(Verdict::Ignored, "ignored"), (Verdict::Unready, "not ready"), (Verdict::Missing, "without a sample")]
-        {
+        for (verdict, word) in LEFT_OUT {
             let names: Vec<&str> = self.pods_judged(metric, verdict).collect();
             if !names.is_empty() {
                 parts.push(format!("{} {word} ({})", names.len(), list(&names)));
@@ -219,20 +233,19 @@ impl MetricExplanation {
         }
     }
 
-    /// What stands in for pods without a usable sample: idle ones against scaling up, busy ones against scaling down.
-    fn filled_in(&self, proposed: &Proposed) -> String {
-        let stand_in = if proposed.ratio > 1.0 { "idle" } else { "busy" };
-        let kinds = [(Verdict::Unready, "not ready"), (Verdict::Missing, "without a sample")];
-        let counted = kinds.map(|(verdict, word)| (self.count(verdict), word)).into_iter().filter(|(n, _)| *n > 0);
-        let parts: Vec<String> = counted
-            .enumerate()
-            .map(|(i, (n, word))| match (i, n) {
-                (0, 1) => format!("1 pod {word}"),
-                (0, _) => format!("{n} pods {word}"),
-                _ => format!("{n} {word}"),
-            })
-            .collect();
-        format!("{} taken as {stand_in}", parts.join(" and "))
+    /// What stands in for pods without a usable sample: idle ones against scaling up; against scaling down busy ones, but
+    /// only for those that are ready.
+    fn filled_in(&self, proposed: &Proposed) -> Option<String> {
+        let unready = self.verdicts.iter().filter(|v| matches!(v, Verdict::Unready(_))).count();
+        let missing = self.count(Verdict::Missing);
+        let pods = |n: usize| if n == 1 { "1 pod".to_owned() } else { format!("{n} pods") };
+        match (unready, missing) {
+            _ if proposed.ratio < 1.0 => Some(format!("{} without a sample taken as busy", pods(missing))),
+            _ if proposed.ratio == 1.0 => None,
+            (0, _) => Some(format!("{} without a sample taken as idle", pods(missing))),
+            (_, 0) => Some(format!("{} not ready taken as idle", pods(unready))),
+            _ => Some(format!("{} not ready and {missing} without a sample taken as idle", pods(unready))),
+        }
     }
 
     fn amount(&self, milli: i64) -> String {
@@ -243,7 +256,7 @@ impl MetricExplanation {
 
 fn proposal_line(p: &Proposed) -> String {
     let mut text = String::new();
-    if let Some(adjusted) = p.adjusted_ratio {
+    if let Some(adjusted) = p.adjusted_ratio.filter(|_| p.ratio != 1.0) {
         let _infallible = writeln!(text, "    Ratio {adjusted:.3} once pods without a usable sample are filled in.");
     }
     let (low, high) = (1.0 - p.tolerance_down, 1.0 + p.tolerance_up);

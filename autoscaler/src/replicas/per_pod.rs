@@ -32,8 +32,8 @@ struct Totals {
 
 impl PerPod<'_> {
     pub(super) fn propose(&self) -> Result<Proposal, MetricError> {
-        let count = |verdict| self.verdicts.iter().filter(|v| **v == verdict).count();
-        let (ready, unready, missing) = (count(Verdict::Counted), count(Verdict::Unready), count(Verdict::Missing));
+        let count = |is: fn(&Verdict) -> bool| self.verdicts.iter().filter(|v| is(v)).count();
+        let (ready, unready, missing) = (count(is_counted), count(is_unready), count(is_missing));
         if ready + self.samples.strangers.len() == 0 {
             let message = "did not receive metrics for targeted pods (pods might be unready)";
             return Err(MetricError::new(ErrorClass::NoUsablePodMetrics, message));
@@ -50,10 +50,10 @@ impl PerPod<'_> {
             if missing > 0 && ratio < 1.0 {
                 self.fill_missing_at_target(&mut filled, &requests);
             } else if missing > 0 && ratio > 1.0 {
-                self.fill_with_zero(&mut filled, &requests, Verdict::Missing);
+                self.fill_with_zero(&mut filled, &requests, is_missing);
             }
             if upward_with_unready {
-                self.fill_with_zero(&mut filled, &requests, Verdict::Unready);
+                self.fill_with_zero(&mut filled, &requests, is_unready);
             }
             Ok(self.adjusted(ratio, self.ratio(filled)?.0, filled.all, tolerance))
         };
@@ -98,7 +98,7 @@ impl PerPod<'_> {
 
     /// Pods that were not measured are taken to use what they should, or all of their request if that is more.
     fn fill_missing_at_target(&self, totals: &mut Totals, requests: &[i64]) {
-        for (i, _) in self.verdicts.iter().enumerate().filter(|(_, v)| **v == Verdict::Missing) {
+        for (i, _) in self.verdicts.iter().enumerate().filter(|(_, v)| is_missing(v)) {
             let value = match self.goal {
                 Goal::UtilizationPercent(percent) => {
                     let request = requests.get(i).copied().unwrap_or_default();
@@ -110,8 +110,8 @@ impl PerPod<'_> {
         }
     }
 
-    fn fill_with_zero(&self, totals: &mut Totals, requests: &[i64], filled: Verdict) {
-        for (i, _) in self.verdicts.iter().enumerate().filter(|(_, v)| **v == filled) {
+    fn fill_with_zero(&self, totals: &mut Totals, requests: &[i64], is_filled: fn(&Verdict) -> bool) {
+        for (i, _) in self.verdicts.iter().enumerate().filter(|(_, v)| is_filled(v)) {
             totals.add(0, requests.get(i));
         }
     }
@@ -161,6 +161,18 @@ impl PerPod<'_> {
     fn stay(&self, rule: Rule, count: usize, adjusted_ratio: Option<f64>) -> Chosen {
         Chosen { replicas: self.calculator.current, rule, count, adjusted_ratio }
     }
+}
+
+fn is_counted(verdict: &Verdict) -> bool {
+    *verdict == Verdict::Counted
+}
+
+fn is_unready(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Unready(_))
+}
+
+fn is_missing(verdict: &Verdict) -> bool {
+    *verdict == Verdict::Missing
 }
 
 #[derive(Clone, Copy)]

@@ -134,6 +134,34 @@ fn samples_join_in_any_order_and_joined_ones_decide_alike() {
     assert_eq!(counted, ["web-0", "web-1", "web-2", "web-3"], "the api pods are not selected");
 }
 
+#[test]
+fn a_pod_that_does_not_count_yet_says_why() {
+    let mut host = Host::new();
+    let ready = |status, ago_s| Some(Readiness { status, last_transition_time: NOW - ago_s * NS_PER_S });
+    let (yes, no) = (ConditionStatus::True, ConditionStatus::False);
+    // Ready for five seconds, of which a sample over fifteen says too little.
+    let young = Pod { start_time: Some(NOW - 60 * NS_PER_S), ..pod("web-early", "web") };
+    host.pods = vec![
+        pod("web-0", "web"),
+        Pod { phase: Phase::Pending, ..pod("web-pending", "web") },
+        Pod { ready: ready(no, 59), ..young.clone() },
+        Pod { ready: ready(yes, 5), ..young },
+        Pod { ready: ready(no, 3599), ..pod("web-never", "web") },
+        pod("web-missing", "web"),
+    ];
+    host.pods[2].name = "web-starting".into();
+    let of_pods = |milli| ["web-0", "web-starting", "web-early", "web-never"].map(|name| usage(name, milli));
+    let told = host.pass(&[Some(Answer::PodMetrics(Ok(&of_pods(90))))]).1.explanation;
+    let pods = "Pods: 1 counted, 1 pending (web-pending), 1 not ready and still starting (web-starting), \
+                1 not measured since ready (web-early), 1 never ready since the start (web-never), \
+                1 without a sample (web-missing).";
+    assert!(told.paragraph().contains(pods), "{}", told.paragraph());
+    assert!(told.line().contains("with 4 pods not ready and 1 without a sample taken as idle"), "{}", told.line());
+    // On the way down only the pod without a sample stands for load; the unready ones are left out.
+    let told = host.pass(&[Some(Answer::PodMetrics(Ok(&of_pods(10))))]).1.explanation.line();
+    assert!(told.contains("with 1 pod without a sample taken as busy"), "{told}");
+}
+
 /// Only reachable without defaulting. Upstream counts none of none as failed, but has no error to return: it goes to zero.
 #[test]
 fn a_spec_without_metrics_asks_for_nothing() {

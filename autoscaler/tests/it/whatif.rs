@@ -45,7 +45,9 @@ fn pods_of_every_kind_can_be_supposed() {
     let decided = ask(&asked);
     let paragraph = decided.outcome.explanation.paragraph();
     assert!(
-        paragraph.contains("Pods: 1 counted, 2 not ready (pod-2, pod-3), 1 without a sample (pod-1)."),
+        paragraph.contains(
+            "Pods: 1 counted, 1 pending (pod-3), 1 not ready and still starting (pod-2), 1 without a sample (pod-1)."
+        ),
         "{paragraph}"
     );
 }
