@@ -1,13 +1,14 @@
 //! The journal: every write is a framed record at the end of one file, written before the write is acknowledged.
 //!
-//! A record is its length, its CRC-32 and its payload. `write(2)` before the answer makes an acknowledged write survive the
-//! daemon however it dies; `fsync` follows within a tenth of a second, so a power cut may lose that much. A torn tail
-//! (a record that was being written) is cut off with a message. When most of the file is history it is rewritten
-//! as the present state, under another name first.
+//! A record is its length, its CRC-32 and its payload. `write(2)` before the answer makes an acknowledged write
+//! survive the daemon however it dies; `fsync` follows within a tenth of a second, so a power cut may lose that much.
+//! A torn tail (a record that was being written) is cut off with a message; damage before whole records is refused,
+//! since to cut there would lose acknowledged writes. When most of the file is history it is rewritten as the present
+//! state, under another name first.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,20 +67,19 @@ impl Journal {
         let mut content = Vec::new();
         file.read_to_end(&mut content)?;
         let end = if content.len() < MAGIC.len() && MAGIC.starts_with(&content) {
-            file.seek(SeekFrom::Start(0))?;
-            file.write_all(MAGIC)?;
+            file.write_all_at(MAGIC, 0)?;
             MAGIC.len()
         } else {
             check_magic(&content, &path)?;
             read_records(&content, &mut replay)
         };
         if content.len() > end {
+            check_tail(&content, end, &path)?;
             let cut = content.len() - end;
             eprintln!("{}: cutting off a torn record of {cut} bytes that was never acknowledged", path.display());
             file.set_len(end as u64)?;
         }
         drop(content);
-        file.seek(SeekFrom::Start(end as u64))?;
         let journal = Journal {
             path,
             file: Arc::new(file),
@@ -95,8 +95,10 @@ impl Journal {
     /// Appends a record; when it cannot be written whole the journal is as it was before.
     pub(crate) fn append(&mut self, record: &Record) -> io::Result<()> {
         let frame = encode(record);
-        if let Err(error) = (&*self.file).write_all(&frame) {
-            self.rewind()?;
+        if let Err(error) = self.file.write_all_at(&frame, self.end) {
+            // What was written of it is no record; the next one is written over it, whether or not it can be cut off
+            // now.
+            let _ = self.file.set_len(self.end);
             return Err(error);
         }
         self.end += frame.len() as u64;
@@ -104,22 +106,26 @@ impl Journal {
         Ok(())
     }
 
-    /// Takes back what a failed write may have left.
-    fn rewind(&mut self) -> io::Result<()> {
-        self.file.set_len(self.end)?;
-        (&*self.file).seek(SeekFrom::Start(self.end)).map(drop)
-    }
-
     /// Whether most of the journal is history.
     pub(crate) fn is_mostly_history(&self) -> bool {
         self.end > COMPACT_ABOVE_BYTES && self.end > self.live_bytes * COMPACT_RATIO
     }
 
-    /// Rewrites the journal as the state that `records` describe.
+    /// Rewrites the journal as the state that `records` describe. After a failure (a full disk) it is as it was, and
+    /// may grow to twice its length before that is tried again.
     pub(crate) fn compact(&mut self, records: impl Iterator<Item = Record>) -> io::Result<()> {
         let draft = self.path.with_extension("new");
+        let rewritten = self.rewrite(&draft, records);
+        if rewritten.is_err() {
+            let _ = fs::remove_file(&draft); // space that somebody else may need
+            self.live_bytes = self.end * 2 / COMPACT_RATIO;
+        }
+        rewritten
+    }
+
+    fn rewrite(&mut self, draft: &Path, records: impl Iterator<Item = Record>) -> io::Result<()> {
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        let file = options.read(true).write(true).create(true).truncate(true).mode(0o600).open(draft)?;
         let mut writer = io::BufWriter::with_capacity(1 << 20, file);
         writer.write_all(MAGIC)?;
         let mut end = MAGIC.len() as u64;
@@ -130,7 +136,7 @@ impl Journal {
         }
         let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.sync_data()?;
-        fs::rename(&draft, &self.path)?;
+        fs::rename(draft, &self.path)?;
         self.closed.store(true, Ordering::Release);
         (self.file, self.end, self.live_bytes) = (Arc::new(file), end, end);
         self.closed = Arc::new(AtomicBool::new(false));
@@ -162,6 +168,18 @@ fn check_magic(content: &[u8], path: &Path) -> io::Result<()> {
     let known = content.starts_with(&MAGIC[..7]);
     let what = if known { "was written by another version of nanokube" } else { "is not a journal of nanokube" };
     let message = format!("{} {what}: run `nanokube delete`, or choose another --dir", path.display());
+    Err(io::Error::new(io::ErrorKind::InvalidData, message))
+}
+
+/// What follows the last whole record must be the torn beginning of one: nothing whole may come after it. JSON text
+/// never looks like the length of a record, so looking at every byte costs little.
+fn check_tail(content: &[u8], end: usize, path: &Path) -> io::Result<()> {
+    let Some(next) = (end + 1..content.len()).find(|at| decode(&content[*at..]).is_some()) else { return Ok(()) };
+    let path = path.display();
+    let message = format!(
+        "{path} is damaged at byte {end}, and whole records follow from byte {next} on: nothing was changed; run \
+         `truncate --size {end} {path}` to go on with what is before, or `nanokube delete` to begin anew"
+    );
     Err(io::Error::new(io::ErrorKind::InvalidData, message))
 }
 
@@ -272,6 +290,25 @@ mod tests {
     }
 
     #[test]
+    fn damage_before_whole_records_is_refused_and_nothing_is_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path(), drop).unwrap();
+        (2..5).for_each(|revision| journal.append(&record(revision, Some("{\"a\":1}"))).unwrap());
+        drop(journal);
+        let path = dir.path().join("journal");
+        let content = fs::read(&path).unwrap();
+        // In the length of the first record, and in its payload.
+        for at in [MAGIC.len(), MAGIC.len() + FRAME_BYTES + 20] {
+            let mut damaged = content.clone();
+            damaged[at] ^= 0x40;
+            fs::write(&path, &damaged).unwrap();
+            let error = Journal::open(dir.path(), drop).unwrap_err().to_string();
+            assert!(error.contains("damaged at byte 8,"), "{error}");
+            assert_eq!(fs::read(&path).unwrap(), damaged);
+        }
+    }
+
+    #[test]
     fn a_rewritten_journal_holds_the_state_and_goes_on() {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = Journal::open(dir.path(), drop).unwrap();
@@ -280,6 +317,20 @@ mod tests {
         journal.append(&record(50, None)).unwrap();
         drop(journal);
         assert_eq!(replayed(dir.path()), [record(49, Some("{}")), record(50, None)]);
+    }
+
+    #[test]
+    fn a_journal_that_cannot_be_rewritten_stays_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path(), drop).unwrap();
+        journal.append(&record(2, Some("{}"))).unwrap();
+        let draft = dir.path().join("journal.new");
+        fs::create_dir(&draft).unwrap();
+        assert!(journal.compact([record(2, Some("{}"))].into_iter()).is_err());
+        fs::remove_dir(&draft).unwrap();
+        journal.append(&record(3, Some("{}"))).unwrap();
+        drop(journal);
+        assert_eq!(replayed(dir.path()), [record(2, Some("{}")), record(3, Some("{}"))]);
     }
 
     #[test]
