@@ -26,7 +26,7 @@ impl History {
         let mut revisions: Vec<Object> = records.controlled_by(owner).iter().map(|record| (*record).clone()).collect();
         revisions.sort_by_key(|record| (number(record), object::name(record).to_owned()));
         let data = data_of(owner);
-        let next = revisions.last().map_or(0, |record| number(record)) + 1;
+        let next = revisions.last().map_or(0, |record| number(record)).saturating_add(1);
         match revisions.iter().position(|record| same(&record["data"], &data)) {
             Some(at) if at + 1 == revisions.len() => {}
             Some(at) => {

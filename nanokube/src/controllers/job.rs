@@ -34,6 +34,8 @@ const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 const MANAGER: &str = "kubernetes.io/job-controller";
 /// Pods created or deleted for one Job in one look.
 const BURST: usize = 500;
+/// Indexes that are remembered as done; far more than pods could ever have run here.
+const INDEXES_MAX: i64 = 1_000_000;
 const BACK_OFF_S: i64 = 10;
 const BACK_OFF_MAX_S: i64 = 600;
 
@@ -345,13 +347,14 @@ fn index_of(pod: &Value) -> Option<i64> {
     object::annotation(pod, INDEX)?.parse().ok()
 }
 
-/// `1,3-5,7` as a set.
-fn parse_indexes(text: &str) -> BTreeSet<i64> {
+/// `1,3-5,7` as a set, of what is below `end`: anybody may write a status.
+fn parse_indexes(text: &str, end: i64) -> BTreeSet<i64> {
     let mut indexes = BTreeSet::new();
+    let end = end.min(INDEXES_MAX);
     for part in text.split(',').filter(|part| !part.is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         if let (Ok(first), Ok(last)) = (first.parse::<i64>(), last.parse::<i64>()) {
-            indexes.extend(first..=last);
+            indexes.extend(first.max(0)..=last.min(end - 1));
         }
     }
     indexes

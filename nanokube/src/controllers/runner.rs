@@ -7,6 +7,7 @@
 //! nothing runs.
 
 use std::collections::{BTreeMap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,8 @@ use crate::status::ApiError;
 const DEBOUNCE: Duration = Duration::from_millis(2);
 const BACK_OFF_MS: i64 = 5;
 const BACK_OFF_MAX_MS: i64 = 60_000;
+/// When a controller that failed looks again, should nothing change.
+const FAILED_PAUSE_S: i64 = 60;
 /// Failing writes remembered; past it, those that are due again are forgotten.
 const BACK_OFFS_MAX: usize = 1_000;
 
@@ -139,10 +142,15 @@ impl Runner {
     pub fn round(&mut self) -> Option<Timestamp> {
         self.note_changes();
         for at in 0..self.controllers.len() {
-            let controller = &self.controllers[at];
-            let due = controller.wake_at.is_some_and(|wake_at| wake_at <= self.cluster.now());
-            if controller.is_dirty || due {
-                self.look(at);
+            let (controller, now) = (&self.controllers[at], self.cluster.now());
+            if !controller.is_dirty && controller.wake_at.is_none_or(|wake_at| wake_at > now) {
+                continue;
+            }
+            // An object that makes one controller fail must not end the others.
+            if catch_unwind(AssertUnwindSafe(|| self.look(at))).is_err() {
+                let controller = &mut self.controllers[at];
+                eprintln!("controllers: {} failed; it looks again when something changes", controller.name);
+                controller.wake_at = Some(plus_s(now, FAILED_PAUSE_S));
             }
         }
         self.controllers.iter().filter_map(|controller| controller.wake_at).min()
@@ -347,4 +355,24 @@ fn options(how: How) -> DeleteOptions {
 fn until(at: Timestamp, now: Timestamp) -> Duration {
     let at = at.min(plus_s(now, 3600));
     Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::{Clock, Settings};
+    use crate::store::Store;
+
+    #[test]
+    fn a_controller_that_fails_does_not_end_the_others() {
+        let cluster = Cluster::new(Store::in_memory(), Settings::default(), Clock::System);
+        let mut runner = Runner::new(cluster, Config::default());
+        let (all, failing) = (runner.controllers.len(), runner.controllers[0].name);
+        runner.controllers[0].look = Box::new(|_| panic!("on purpose"));
+        let next = runner.round();
+        let stats = runner.stats.lock().unwrap();
+        assert_eq!(stats.len(), all - 1);
+        assert!(!stats.contains_key(failing));
+        assert!(next.is_some(), "it looks again");
+    }
 }

@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -32,7 +34,10 @@ struct Set<'a> {
     object: &'a Value,
     history: History,
     current: String,
-    /// A pod, or None where one is missing, for each ordinal that there should be.
+    /// How many pods there should be.
+    size: i64,
+    /// A pod, or None where one is missing, for each ordinal that there should be; of a huge set the first of them,
+    /// among which there are as many missing as one look creates.
     replicas: Vec<(i64, Option<&'a Object>)>,
     /// Pods beyond, highest first.
     condemned: Vec<&'a Object>,
@@ -69,10 +74,12 @@ fn ordinal_of(set: &Value, pod: &Value) -> Option<i64> {
 impl<'a> Set<'a> {
     fn new(object: &'a Value, history: History, owned: &[&'a Object], now: Timestamp) -> Set<'a> {
         let start = object::i64_at(object, "/spec/ordinals/start").unwrap_or(0);
-        let end = start + object::i64_at(object, "/spec/replicas").unwrap_or(1).max(0);
+        let size = object::i64_at(object, "/spec/replicas").unwrap_or(1).max(0);
+        let end = start.saturating_add(size);
         let ordinal = |pod: &Object| ordinal_of(object, pod).unwrap_or(-1);
-        let find = |wanted: i64| owned.iter().copied().find(|pod| ordinal(pod) == wanted);
-        let replicas = (start..end).map(|ordinal| (ordinal, find(ordinal))).collect();
+        let by_ordinal: HashMap<i64, &Object> = owned.iter().map(|pod| (ordinal(pod), *pod)).collect();
+        let find = |ordinal: i64| (ordinal, by_ordinal.get(&ordinal).copied());
+        let replicas = (start..end).take(owned.len() + BURST).map(find).collect();
         let mut condemned: Vec<&Object> =
             owned.iter().copied().filter(|pod| !(start..end).contains(&ordinal(pod))).collect();
         condemned.sort_by_key(|pod| std::cmp::Reverse(ordinal(pod)));
@@ -80,7 +87,7 @@ impl<'a> Set<'a> {
             "" => history.present.clone(),
             current => current.to_owned(),
         };
-        Set { object, history, current, replicas, condemned, now }
+        Set { object, history, current, size, replicas, condemned, now }
     }
 
     fn is_ordered(&self) -> bool {
@@ -154,9 +161,8 @@ impl<'a> Set<'a> {
         if object::str_at(self.object, "/spec/updateStrategy/type") == "OnDelete" {
             return;
         }
-        let size = i64::try_from(self.replicas.len()).unwrap_or(i64::MAX);
         let allowed = match self.object.pointer("/spec/updateStrategy/rollingUpdate/maxUnavailable") {
-            Some(allowed) if !allowed.is_null() => int_or_percent::resolve(allowed, size, Round::Down).max(1),
+            Some(allowed) if !allowed.is_null() => int_or_percent::resolve(allowed, self.size, Round::Down).max(1),
             _ => 1,
         };
         let away = |pod: &Option<&Object>| pod.is_none_or(|pod| !self.is_available(pod));
@@ -260,7 +266,7 @@ impl<'a> Set<'a> {
         let updated = count(&|pod| of(present, pod));
         let mut current = self.current.as_str();
         let rolls = object::str_at(self.object, "/spec/updateStrategy/type") != "OnDelete";
-        if rolls && updated == replicas && ready == replicas && replicas == self.replicas.len() {
+        if rolls && updated == replicas && ready == replicas && i64::try_from(replicas) == Ok(self.size) {
             current = present;
         }
         let mut status = Map::from_iter([

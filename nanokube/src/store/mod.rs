@@ -1,8 +1,8 @@
 //! The store: the only owner of cluster state. One revision counts every change of every object, as in etcd.
 //!
-//! Writers are serialised by one lock and may take their time under it (merge, default, validate, journal); readers only
-//! ever wait for a map insertion. Each resource keeps a bounded log of its changes, from which watches read at their own
-//! pace: a slow watcher delays nobody, it falls off the log and is told so.
+//! Writers are serialised by one lock and may take their time under it (merge, default, validate, journal); readers
+//! only ever wait for a map insertion. Each resource keeps a bounded log of its changes, from which watches read at
+//! their own pace: a slow watcher delays nobody, it falls off the log and is told so.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
@@ -24,6 +24,9 @@ use journal::{Journal, Record};
 /// Changes kept for watchers, for each resource; past either limit the oldest go.
 const LOG_LIMIT_CHANGES: usize = 8_192;
 const LOG_LIMIT_BYTES: usize = 16 << 20;
+/// What all objects may take as JSON before new ones are refused, as etcd's quota does: a size of a thousand million
+/// replicas is valid. Changes of those that are there may go a quarter beyond, so that controllers can still act.
+const SPACE_LIMIT_BYTES: usize = 256 << 20;
 
 type Objects = BTreeMap<Arc<str>, Object>;
 
@@ -92,11 +95,15 @@ struct State {
     /// No log goes back beyond this revision: that of the start.
     compacted: u64,
     tables: HashMap<Arc<str>, Table>,
+    /// What all objects take as JSON.
+    bytes: usize,
 }
 
 #[derive(Debug)]
 struct Table {
     objects: Arc<Objects>,
+    /// What each object takes as JSON.
+    sizes: HashMap<Arc<str>, usize>,
     log: VecDeque<Arc<Change>>,
     log_bytes: usize,
     /// Changes up to this revision are no longer in the log.
@@ -260,6 +267,7 @@ impl Writing<'_> {
         object::set(&mut object, &["metadata", "resourceVersion"], revision.to_string().into());
         let key: Arc<str> = key_of(object::namespace(&object), object::name(&object)).into();
         let json = encode(&object)?;
+        self.store.read().admit(resource, &key, json.len())?;
         self.keep(resource, revision, &key, Some(&json))?;
         let object: Object = Arc::new(object);
         self.apply(resource, revision, key, Some(object.clone()), object.clone(), json);
@@ -319,6 +327,7 @@ impl Writing<'_> {
     fn apply(&self, resource: &str, revision: u64, key: Arc<str>, stored: Option<Object>, object: Object, json: Bytes) {
         let mut state = self.store.write();
         state.revision = revision;
+        state.account(resource, &key, if stored.is_some() { json.len() } else { 0 });
         let table = state.table(resource);
         let objects = Arc::make_mut(&mut table.objects);
         let deleted = stored.is_none();
@@ -352,12 +361,39 @@ impl State {
         if record.resource.is_empty() {
             return Some(());
         }
+        let key: Arc<str> = record.key.into();
+        let object = match &record.json {
+            Some(json) => Some(Arc::new(serde_json::from_slice(json).ok()?)),
+            None => None,
+        };
+        self.account(&record.resource, &key, record.json.map_or(0, |json| json.len()));
         let objects = Arc::make_mut(&mut self.table(&record.resource).objects);
-        match record.json {
-            Some(json) => objects.insert(record.key.into(), Arc::new(serde_json::from_slice(&json).ok()?)),
-            None => objects.remove(record.key.as_str()),
+        match object {
+            Some(object) => objects.insert(key, object),
+            None => objects.remove(&key),
         };
         Some(())
+    }
+
+    /// Whether an object may take so many bytes from now on.
+    fn admit(&self, resource: &str, key: &str, bytes: usize) -> Result<(), ApiError> {
+        let before = self.tables.get(resource).and_then(|table| table.sizes.get(key)).copied();
+        let limit = SPACE_LIMIT_BYTES + if before.is_some() { SPACE_LIMIT_BYTES / 4 } else { 0 };
+        let before = before.unwrap_or(0);
+        if bytes <= before || self.bytes - before + bytes <= limit {
+            return Ok(());
+        }
+        let limit_mib = SPACE_LIMIT_BYTES >> 20;
+        Err(ApiError::insufficient_storage(format!(
+            "the objects of this cluster take {limit_mib} MiB, which is the limit: delete some, or make workloads smaller"
+        )))
+    }
+
+    /// Notes what an object takes now; nothing when it is gone.
+    fn account(&mut self, resource: &str, key: &Arc<str>, bytes: usize) {
+        let sizes = &mut self.table(resource).sizes;
+        let before = if bytes > 0 { sizes.insert(key.clone(), bytes) } else { sizes.remove(key) };
+        self.bytes = self.bytes - before.unwrap_or(0) + bytes;
     }
 
     fn table(&mut self, resource: &str) -> &mut Table {
@@ -371,7 +407,8 @@ impl State {
 
 impl Table {
     fn new() -> Table {
-        Table { objects: Arc::default(), log: VecDeque::new(), log_bytes: 0, compacted: 0, wake: watch::channel(0).0 }
+        let wake = watch::channel(0).0;
+        Table { objects: Arc::default(), sizes: HashMap::new(), log: VecDeque::new(), log_bytes: 0, compacted: 0, wake }
     }
 
     fn record(&mut self, change: Change) {

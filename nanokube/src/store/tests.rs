@@ -54,6 +54,19 @@ fn a_watcher_that_falls_off_the_log_is_told_so() {
 }
 
 #[test]
+fn a_cluster_without_space_refuses_new_objects_and_lets_those_it_has_change_and_go() {
+    let store = Store::in_memory();
+    let old = store.writing().put("configmaps", configmap("a", "x", "1")).unwrap();
+    let empty = store.read().bytes;
+    store.write().bytes = SPACE_LIMIT_BYTES;
+    let refused = store.writing().put("configmaps", configmap("a", "y", "1")).unwrap_err();
+    assert_eq!((refused.code, refused.reason), (507, "InsufficientStorage"));
+    store.writing().put("configmaps", configmap("a", "x", "longer")).unwrap();
+    store.writing().remove("configmaps", &old).unwrap();
+    assert_eq!(store.read().bytes, SPACE_LIMIT_BYTES - empty, "what is gone takes nothing");
+}
+
+#[test]
 fn an_earlier_list_is_rebuilt_from_the_log() {
     let store = Store::in_memory();
     let x = store.writing().put("configmaps", configmap("a", "x", "1")).unwrap();

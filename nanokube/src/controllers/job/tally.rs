@@ -70,7 +70,8 @@ impl<'a> Tally<'a> {
             ready: 0,
             counted: (total("succeeded"), total("failed")),
             uncounted: (uids("succeeded"), uids("failed")),
-            completed: is_indexed(job).then(|| parse_indexes(object::str_at(job, "/status/completedIndexes"))),
+            completed: is_indexed(job)
+                .then(|| parse_indexes(object::str_at(job, "/status/completedIndexes"), completions(job).unwrap_or(0))),
             ends: Vec::new(),
             holds: 0,
         }
@@ -137,7 +138,8 @@ impl<'a> Tally<'a> {
     /// Until when no new pod is made: 10 s after a failure, doubled with each one since the last success.
     pub(super) fn back_off_until(&self) -> Option<Timestamp> {
         let last_success = self.ends.iter().filter(|(_, succeeded)| *succeeded).map(|(at, _)| *at).max();
-        let failures = self.ends.iter().filter(|(at, succeeded)| !succeeded && Some(*at) > last_success);
+        // Ends are whole seconds: of two in the same one, the failure counts as the later.
+        let failures = self.ends.iter().filter(|(at, succeeded)| !succeeded && Some(*at) >= last_success);
         let last = failures.clone().map(|(at, _)| *at).max()?;
         let doublings = u32::try_from(failures.count().saturating_sub(1)).unwrap_or(u32::MAX).min(16);
         Some(plus_s(last, (BACK_OFF_S << doublings).min(BACK_OFF_MAX_S)))

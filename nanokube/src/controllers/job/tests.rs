@@ -114,6 +114,16 @@ fn failures_back_off_and_end_the_job_beyond_its_limit() {
 }
 
 #[test]
+fn a_failure_in_the_very_second_of_a_success_backs_off_too() {
+    let indexed = json!({ "parallelism": 2, "completions": 2, "completionMode": "Indexed" });
+    let mut lab =
+        lab_with(indexed, |pod| if object::annotation(pod, INDEX) == Some("0") { succeeds(pod) } else { fails(pod) });
+    lab.run(8, |_| {});
+    assert_eq!(status(&lab)["succeeded"], 1);
+    assert_eq!(status(&lab)["failed"], 1);
+}
+
+#[test]
 fn a_deadline_ends_a_job_and_its_pods() {
     let mut lab = lab_with(json!({ "activeDeadlineSeconds": 5, "parallelism": 2, "completions": 2 }), |_| Fate::Ready);
     lab.run(3, |_| {});
@@ -194,6 +204,7 @@ fn a_finished_job_goes_after_its_time_to_live_and_a_deleted_one_takes_its_pods()
 #[test]
 fn indexes_are_printed_as_runs() {
     for text in ["", "0", "0,1", "0-2", "0,2,4-6,8,9"] {
-        assert_eq!(print_indexes(&parse_indexes(text)), text);
+        assert_eq!(print_indexes(&parse_indexes(text, 10)), text);
     }
+    assert_eq!(print_indexes(&parse_indexes("1,3-9223372036854775807", 6)), "1,3-5", "more than there can be");
 }

@@ -64,6 +64,19 @@ fn parallel_sets_do_not_wait() {
 }
 
 #[test]
+fn a_set_of_any_size_costs_one_look_no_more_than_the_pods_it_creates() {
+    for policy in ["OrderedReady", "Parallel"] {
+        let object = set(json!({ "replicas": i32::MAX, "podManagementPolicy": policy }));
+        let mut outcome = Outcome::default();
+        let history = History::of(&object, &Dependents::of(&Snapshot::default(), REVISIONS), &mut outcome);
+        let set = Set::new(&object, history, &[], Timestamp::UNIX_EPOCH);
+        set.sync(&Snapshot::default(), &mut outcome);
+        assert!(set.replicas.len() <= BURST, "{policy}");
+        assert!(outcome.actions.len() <= BURST + 1, "{policy}");
+    }
+}
+
+#[test]
 fn the_highest_goes_first_and_a_lost_pod_comes_back_under_its_name() {
     let mut lab = ran(json!({}));
     lab.patch(STATEFUL_SETS, "db", json!({ "spec": { "replicas": 1 } }));
