@@ -22,9 +22,10 @@ pub const INPUTS: &[&str] = &[PODS, NODES];
 
 const COMPONENT: &str = "default-scheduler";
 
-/// A node with what is still free on it, in thousandths.
+/// A node with what there is and what is still free on it, in thousandths.
 struct Room<'a> {
     node: &'a Value,
+    all: HashMap<&'a str, i64>,
     free: HashMap<&'a str, i64>,
     pods: Vec<&'a Value>,
 }
@@ -68,9 +69,11 @@ fn schedule<'a>(candidate: &'a Value, rooms: &mut [Room<'a>], now: Timestamp, ou
         return;
     }
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
+    let mut helpless = 0;
     let mut best: Option<(i64, usize)> = None;
     for at in 0..rooms.len() {
-        let obstacles = obstacles(candidate, &rooms[at], rooms);
+        let (obstacles, might_fit) = obstacles(candidate, &rooms[at], rooms);
+        helpless += usize::from(!might_fit);
         if obstacles.is_empty() {
             let score = rooms[at].free.get("cpu").copied().unwrap_or(0);
             best = best.max(Some((score, rooms.len() - at)));
@@ -82,7 +85,7 @@ fn schedule<'a>(candidate: &'a Value, rooms: &mut [Room<'a>], now: Timestamp, ou
         rooms[at].take(candidate);
         bind(candidate, object::name(rooms[at].node), outcome);
     } else {
-        let message = why_not(rooms.len(), &reasons);
+        let message = why_not(rooms.len(), helpless, &reasons);
         if note_unscheduled(candidate, "Unschedulable", &message, now, outcome) {
             tell(candidate, EventKind::Warning, "FailedScheduling", message, "Scheduling", outcome);
         }
@@ -133,15 +136,12 @@ fn note_unscheduled(candidate: &Value, reason: &str, message: &str, now: Timesta
     true
 }
 
-/// `0/1 nodes are available: 1 Insufficient cpu. ...`
-fn why_not(nodes: usize, reasons: &BTreeMap<String, usize>) -> String {
+/// `0/1 nodes are available: 1 Insufficient cpu. ...`; on `helpless` nodes no removal of pods would help.
+fn why_not(nodes: usize, helpless: usize, reasons: &BTreeMap<String, usize>) -> String {
     if nodes == 0 {
         return "no nodes available to schedule pods".to_owned();
     }
     let listed: Vec<String> = reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-    let fits_never = |reason: &String| !reason.starts_with("Insufficient") && reason != "Too many pods";
-    let helpless: usize = reasons.iter().filter(|(reason, _)| fits_never(reason)).map(|(_, count)| *count).sum();
-    let helpless = helpless.min(nodes);
     let mut preemption = Vec::new();
     if nodes > helpless {
         preemption.push(format!("{} No preemption victims found for incoming pod", nodes - helpless));
@@ -157,30 +157,31 @@ fn why_not(nodes: usize, reasons: &BTreeMap<String, usize>) -> String {
     )
 }
 
-/// Why the pod cannot go there; empty if it can.
-fn obstacles(candidate: &Value, room: &Room, all: &[Room]) -> Vec<String> {
+/// Why the pod cannot go there (empty if it can), and whether it could if other pods made room.
+fn obstacles(candidate: &Value, room: &Room, all: &[Room]) -> (Vec<String>, bool) {
     let node = room.node;
+    let never = |why: &str| (vec![why.to_owned()], false);
     if object::bool_at(node, "/spec/unschedulable") && !tolerates(candidate, &unschedulable_taint()) {
-        return vec!["node(s) were unschedulable".to_owned()];
+        return never("node(s) were unschedulable");
     }
     if let Some(taint) = untolerated(candidate, node) {
         let (key, value) = (object::str_at(taint, "/key"), object::str_at(taint, "/value"));
-        return vec![format!("node(s) had untolerated taint {{{key}: {value}}}")];
+        return never(&format!("node(s) had untolerated taint {{{key}: {value}}}"));
     }
     if !matches_node(candidate, node) {
-        return vec!["node(s) didn't match Pod's node affinity/selector".to_owned()];
+        return never("node(s) didn't match Pod's node affinity/selector");
     }
-    let shortages = room.shortages(candidate);
+    let shortages = Room::shortages(candidate, &room.free);
     if !shortages.is_empty() {
-        return shortages;
+        return (shortages, Room::shortages(candidate, &room.all).is_empty());
     }
     if !affinity_holds(candidate, node, all) {
-        return vec!["node(s) didn't match pod affinity rules".to_owned()];
+        return never("node(s) didn't match pod affinity rules");
     }
     if !anti_affinity_holds(candidate, node, all) {
-        return vec!["node(s) didn't match pod anti-affinity rules".to_owned()];
+        return (vec!["node(s) didn't match pod anti-affinity rules".to_owned()], true);
     }
-    Vec::new()
+    (Vec::new(), true)
 }
 
 fn unschedulable_taint() -> Value {
@@ -268,8 +269,8 @@ fn selects(term: &Value, holder: &Value, other: &Value) -> bool {
 impl<'a> Room<'a> {
     fn of(node: &'a Value) -> Room<'a> {
         let allocatable = object::map_at(node, "/status/allocatable").into_iter().flatten();
-        let free = allocatable.map(|(name, amount)| (name.as_str(), milli(amount))).collect();
-        Room { node, free, pods: Vec::new() }
+        let all: HashMap<&str, i64> = allocatable.map(|(name, amount)| (name.as_str(), milli(amount))).collect();
+        Room { node, free: all.clone(), all, pods: Vec::new() }
     }
 
     fn take(&mut self, pod: &'a Value) {
@@ -281,10 +282,10 @@ impl<'a> Room<'a> {
         self.pods.push(pod);
     }
 
-    fn shortages(&self, candidate: &Value) -> Vec<String> {
+    fn shortages(candidate: &Value, free: &HashMap<&str, i64>) -> Vec<String> {
         let wanted = requests(candidate);
         let lacks = |(name, amount): (&String, &i64)| {
-            (*amount > 0 && *amount > self.free.get(name.as_str()).copied().unwrap_or(0)).then(|| name.clone())
+            (*amount > 0 && *amount > free.get(name.as_str()).copied().unwrap_or(0)).then(|| name.clone())
         };
         let mut shortages = Vec::new();
         for name in wanted.iter().filter_map(lacks) {

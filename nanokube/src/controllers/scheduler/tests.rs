@@ -58,6 +58,16 @@ fn what_does_not_fit_waits_and_is_bound_when_there_is_room() {
 }
 
 #[test]
+fn what_no_node_could_ever_give_is_not_for_preemption_to_help() {
+    check_unschedulable(
+        &mut Lab::new(),
+        pod_asking("huge", "64"),
+        "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, \
+         preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.",
+    );
+}
+
+#[test]
 fn selectors_taints_and_cordons_keep_pods_away() {
     let mut lab = Lab::new();
     let mut picky = pod_asking("picky", "1m");
