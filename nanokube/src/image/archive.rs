@@ -1,4 +1,5 @@
-//! A docker-archive: a tar file with a `manifest.json`, image configurations and layers.
+//! An image archive: a tar file with a `manifest.json` (as `docker save` writes it) or an OCI layout, with image
+//! configurations and layers.
 //!
 //! Every digest is checked: the configuration against the name it has in the manifest, each layer against its
 //! `diff_id`. The file may be compressed with gzip as a whole, and so may each layer; digests are of what is inside.
@@ -19,6 +20,7 @@ const ENTRIES_MAX: usize = 10_000;
 const IMAGES_MAX: usize = 64;
 const LAYERS_MAX: usize = 128;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// An archive with its entries found, ready to be read at random.
 pub(super) struct Archive {
@@ -43,42 +45,52 @@ pub(super) struct ArchivedImage {
     layers: Vec<Span>,
 }
 
+/// One image as `manifest.json` lists it.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct ManifestItem {
-    config: String,
+pub(super) struct ManifestItem {
+    pub(super) config: String,
     #[serde(default)]
-    repo_tags: Option<Vec<String>>,
+    pub(super) repo_tags: Option<Vec<String>>,
     #[serde(default)]
-    layers: Vec<String>,
+    pub(super) layers: Vec<String>,
 }
 
 impl Archive {
     /// Opens an archive and indexes its entries; a compressed one is first expanded into `scratch`.
     pub(super) fn open(path: &Path, scratch: &Path) -> Result<Archive, ImageError> {
         let mut file = File::open(path).map_err(ImageError::io("open the image archive", path))?;
-        let mut magic = [0; 2];
-        let is_gzip = file.read_exact(&mut magic).is_ok() && magic == GZIP_MAGIC;
-        file.rewind().map_err(ImageError::io("read", path))?;
-        if is_gzip {
+        let mut magic = Vec::new();
+        let read = (&mut file).take(4).read_to_end(&mut magic).and_then(|_| file.rewind());
+        read.map_err(ImageError::io("read", path))?;
+        if magic == ZSTD_MAGIC {
+            let why = "it is compressed with zstd: run `zstd -d` on it first".to_owned();
+            return Err(ImageError::NotAnArchive { path: path.to_owned(), why });
+        }
+        if magic.starts_with(&GZIP_MAGIC) {
             file = expand(path, file, scratch)?;
         }
         let entries = index(path, &mut file)?;
         Ok(Archive { path: path.to_owned(), file, entries })
     }
 
-    /// The images that the manifest lists.
+    /// The images that the archive lists.
     pub(super) fn images(&mut self) -> Result<Vec<ArchivedImage>, ImageError> {
-        let Some(span) = self.entries.get("manifest.json").copied() else {
-            let has_index = self.entries.contains_key("index.json");
-            let why = if has_index { "it is an OCI layout without manifest.json" } else { "it has no manifest.json" };
-            return Err(self.not_an_archive(why));
+        let has = |name: &str| self.entries.contains_key(name);
+        let list = match (has("manifest.json"), has("index.json")) {
+            (true, _) => "manifest.json",
+            (false, true) => "index.json",
+            _ => return Err(self.not_an_archive("it has no manifest.json")),
         };
-        let bytes = self.read(span, MANIFEST_SIZE_MAX, "manifest.json")?;
-        let items: Vec<ManifestItem> = serde_json::from_slice(&bytes)
-            .map_err(|error| self.not_an_archive(&format!("manifest.json cannot be read: {error}")))?;
+        let bytes = self.read_whole(list)?;
+        let items: Vec<ManifestItem> = if list == "index.json" {
+            self.items_of_layout(&bytes)?
+        } else {
+            serde_json::from_slice(&bytes)
+                .map_err(|error| self.not_an_archive(&format!("manifest.json cannot be read: {error}")))?
+        };
         if items.is_empty() || items.len() > IMAGES_MAX {
-            return Err(self.not_an_archive(&format!("manifest.json lists {} images, not 1 to 64", items.len())));
+            return Err(self.not_an_archive(&format!("{list} lists {} images, not 1 to {IMAGES_MAX}", items.len())));
         }
         items.into_iter().map(|item| self.image(item)).collect()
     }
@@ -123,17 +135,24 @@ impl Archive {
     fn check_platform(&self, config: &ImageConfig) -> Result<(), ImageError> {
         let found = format!("{}/{}", config.os, config.architecture);
         let needed = format!("linux/{}", host_architecture());
-        if found == needed {
-            return Ok(());
-        }
-        Err(ImageError::WrongPlatform { path: self.path.clone(), found, needed })
+        if found == needed { Ok(()) } else { Err(self.wrong_platform(found)) }
+    }
+
+    pub(super) fn wrong_platform(&self, found: String) -> ImageError {
+        let needed = format!("linux/{}", host_architecture());
+        ImageError::WrongPlatform { path: self.path.clone(), found, needed }
     }
 
     fn unpack_layer(&mut self, span: Span, rootfs: &Path, limits: &mut Limits) -> Result<String, ImageError> {
         let path = self.path.clone();
         self.file.seek(SeekFrom::Start(span.offset)).map_err(ImageError::io("read", &path))?;
         let mut raw = BufReader::with_capacity(256 << 10, (&mut self.file).take(span.size));
-        let is_gzip = io::BufRead::fill_buf(&mut raw).map_err(ImageError::io("read", &path))?.starts_with(&GZIP_MAGIC);
+        let head = io::BufRead::fill_buf(&mut raw).map_err(ImageError::io("read", &path))?;
+        if head.starts_with(&ZSTD_MAGIC) {
+            let why = "a layer is compressed with zstd, which is not read here".to_owned();
+            return Err(ImageError::Inconsistent { path, why });
+        }
+        let is_gzip = head.starts_with(&GZIP_MAGIC);
         let inner: Box<dyn Read + '_> =
             if is_gzip { Box::new(flate2::bufread::MultiGzDecoder::new(raw)) } else { Box::new(raw) };
         let mut hashed = Hashed { inner, hash: Sha256::new() };
@@ -149,7 +168,13 @@ impl Archive {
 
     fn entry(&self, name: &str) -> Result<Span, ImageError> {
         let found = clean_name(Path::new(name)).and_then(|name| self.entries.get(&name).copied());
-        found.ok_or_else(|| self.inconsistent(format!("manifest.json names {name}, which is not there")))
+        found.ok_or_else(|| self.inconsistent(format!("it names {name}, which is not there")))
+    }
+
+    /// A small file of the archive that lists others.
+    pub(super) fn read_whole(&mut self, name: &str) -> Result<Vec<u8>, ImageError> {
+        let span = self.entry(name)?;
+        self.read(span, MANIFEST_SIZE_MAX, name)
     }
 
     fn read(&mut self, span: Span, size_max: u64, name: &str) -> Result<Vec<u8>, ImageError> {
@@ -173,7 +198,7 @@ impl Archive {
         ImageError::NotAnArchive { path: self.path.clone(), why: why.to_owned() }
     }
 
-    fn inconsistent(&self, why: String) -> ImageError {
+    pub(super) fn inconsistent(&self, why: String) -> ImageError {
         ImageError::Inconsistent { path: self.path.clone(), why }
     }
 }
@@ -196,7 +221,12 @@ fn expand(path: &Path, file: File, scratch: &Path) -> Result<File, ImageError> {
 
 /// Finds each regular file of the outer tar. The last of two entries with one name wins, as in docker.
 fn index(path: &Path, file: &mut File) -> Result<HashMap<String, Span>, ImageError> {
-    let not_tar = |error: io::Error| ImageError::NotAnArchive { path: path.to_owned(), why: error.to_string() };
+    // The reader's own words quote what it stumbled over, whatever bytes that may be.
+    let not_tar = |error: io::Error| {
+        let is_cut = error.kind() == io::ErrorKind::UnexpectedEof;
+        let why = if is_cut { "it is cut off" } else { "it is no tar file" };
+        ImageError::NotAnArchive { path: path.to_owned(), why: why.to_owned() }
+    };
     let mut entries = HashMap::new();
     let mut tar = tar::Archive::new(file);
     for entry in tar.entries_with_seek().map_err(not_tar)? {

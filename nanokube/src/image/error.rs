@@ -9,7 +9,7 @@ use std::path::PathBuf;
 pub enum ImageError {
     /// A file could not be read or written.
     Io { what: String, path: PathBuf, source: io::Error },
-    /// The file is not the archive that `docker save` writes.
+    /// The file is neither what `docker save` writes nor an OCI layout.
     NotAnArchive { path: PathBuf, why: String },
     /// The archive contradicts itself: a digest, a count, a missing entry.
     Inconsistent { path: PathBuf, why: String },
@@ -37,7 +37,7 @@ impl fmt::Display for ImageError {
             ImageError::Io { what, path, .. } => write!(f, "cannot {what} {}", path.display()),
             ImageError::NotAnArchive { path, why } => {
                 let path = path.display();
-                write!(f, "{path} is not a docker-archive: {why}; write one with `docker save -o FILE IMAGE`")
+                write!(f, "{path} is not an image archive: {why}; write one with `docker save -o FILE IMAGE`")
             }
             ImageError::Inconsistent { path, why } => {
                 write!(f, "{} is damaged: {why}; build or save the archive again", path.display())

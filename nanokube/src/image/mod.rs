@@ -7,6 +7,7 @@
 mod archive;
 mod config;
 mod error;
+mod layout;
 mod reference;
 pub(crate) mod rooted;
 mod unpack;
@@ -66,7 +67,7 @@ impl ImageStore {
         Ok(ImageStore { dir: dir.into() })
     }
 
-    /// Loads every image of a docker-archive. Names that existed move to the new image.
+    /// Loads every image of an archive. Names that existed move to the new image.
     pub fn load(&self, archive: &Path) -> Result<Vec<ImageEntry>, ImageError> {
         let lock = self.lock()?;
         let scratch = tempdir_in(&self.dir)?;
@@ -205,6 +206,29 @@ impl ImageStore {
         let file = file.map_err(ImageError::io("open", &path))?;
         file.lock().map_err(ImageError::io("lock", &path))?;
         Ok(file)
+    }
+}
+
+impl Image {
+    /// The number of a user, given by number or name, and of the group that the image's own `/etc/passwd` gives it (0
+    /// where it says nothing). Without a user, root.
+    pub fn user(&self, user: &str) -> Option<(u32, u32)> {
+        let user = if user.is_empty() { "0" } else { user };
+        let entry = self.account("etc/passwd", user);
+        let number = |at: usize| entry.as_ref()?.get(at)?.parse().ok();
+        Some((user.parse().ok().or_else(|| number(2))?, number(3).unwrap_or(0)))
+    }
+
+    /// The number of a group, given by number or by a name of the image's own `/etc/group`.
+    pub fn group(&self, group: &str) -> Option<u32> {
+        group.parse().ok().or_else(|| self.account("etc/group", group)?.get(2)?.parse().ok())
+    }
+
+    /// The fields of the line whose name or number is `wanted`.
+    fn account(&self, file: &str, wanted: &str) -> Option<Vec<String>> {
+        let text = fs::read_to_string(rooted::resolve(&self.rootfs, Path::new(file)).ok()?).ok()?;
+        let mut lines = text.lines().map(|line| line.split(':').map(str::to_owned).collect::<Vec<_>>());
+        lines.find(|fields| fields[0] == wanted || fields.get(2).is_some_and(|number| number == wanted))
     }
 }
 

@@ -109,11 +109,78 @@ fn a_loaded_image_is_found_by_every_form_of_its_name() {
 }
 
 #[test]
+fn users_and_groups_are_found_by_name_and_number_in_the_images_own_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let layer =
+        Layer::new().file("etc/passwd", "root:x:0:0::/:\napp:x:1001:1002::/:\n").file("etc/group", "staff:x:50:\n");
+    load(dir.path(), &good(vec![layer], &["a:1"])).unwrap();
+    let image = ImageStore::open(&dir.path().join("images")).unwrap().resolve("a:1").unwrap().unwrap();
+    let users = ["", "0", "app", "1001", "7", "nobody"].map(|user| image.user(user));
+    assert_eq!(users, [Some((0, 0)), Some((0, 0)), Some((1001, 1002)), Some((1001, 1002)), Some((7, 0)), None]);
+    assert_eq!(["staff", "9", "", "none"].map(|group| image.group(group)), [Some(50), Some(9), None, None]);
+}
+
+#[test]
 fn a_gzipped_archive_loads_like_a_plain_one() {
     let dir = tempfile::tempdir().unwrap();
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gzip.write_all(&good(vec![Layer::new().file("app", "hello")], &["app:1"])).unwrap();
     assert_eq!(load(dir.path(), &gzip.finish().unwrap()).unwrap()[0].names, ["docker.io/library/app:1"]);
+}
+
+/// The files of an OCI layout whose image has one layer, for `platform`, behind an index of its own as multi-platform
+/// builds make it.
+fn layout(platform: &str, layer: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    let mut blob = |bytes: Vec<u8>| {
+        let digest = digest(&bytes);
+        files.push((format!("blobs/sha256/{digest}"), bytes));
+        format!("sha256:{digest}")
+    };
+    let config = blob(config(&[layer.to_vec()], host_architecture()));
+    let layer = blob(layer.to_vec());
+    let manifest = serde_json::json!({ "config": { "digest": config }, "layers": [{ "digest": layer }] });
+    let manifest = blob(manifest.to_string().into_bytes());
+    let attestation = serde_json::json!({
+        "digest": "sha256:00", "platform": { "os": "unknown", "architecture": "unknown" },
+    });
+    let image = serde_json::json!({ "digest": manifest, "platform": { "os": "linux", "architecture": platform } });
+    let inner = blob(serde_json::json!({ "manifests": [image, attestation] }).to_string().into_bytes());
+    let name = serde_json::json!({ "org.opencontainers.image.ref.name": "localhost/app:1" });
+    let index = serde_json::json!({ "manifests": [{ "digest": inner, "annotations": name }] });
+    files.push(("index.json".to_owned(), index.to_string().into_bytes()));
+    files
+}
+
+fn tar_of(files: &[(String, Vec<u8>)]) -> Vec<u8> {
+    let mut outer = tar::Builder::new(Vec::new());
+    for (name, data) in files {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(data.len() as u64);
+        header.set_mode(0o644);
+        outer.append_data(&mut header, name, data.as_slice()).unwrap();
+    }
+    outer.into_inner().unwrap()
+}
+
+#[test]
+fn an_oci_layout_loads_the_image_of_this_machine_and_checks_every_digest() {
+    let dir = tempfile::tempdir().unwrap();
+    let layer = Layer::new().file("app", "hello").bytes();
+    let files = layout(host_architecture(), &layer);
+    assert_eq!(load(dir.path(), &tar_of(&files)).unwrap()[0].names, ["localhost/app:1"]);
+    let image = ImageStore::open(&dir.path().join("images")).unwrap().resolve("localhost/app:1").unwrap().unwrap();
+    assert_eq!(fs::read_to_string(image.rootfs.join("app")).unwrap(), "hello");
+
+    check_refused(&tar_of(&layout("s390x", &layer)), "linux/s390x, unknown/unknown");
+    for at in 0..files.len() - 1 {
+        let mut damaged = files.clone();
+        damaged[at].1.push(b' ');
+        check_refused(&tar_of(&damaged), "is damaged");
+    }
+    check_refused(&tar_of(&files[1..]), "which is not there");
+    let zstd = layout(host_architecture(), &[&[0x28, 0xb5, 0x2f, 0xfd][..], &layer].concat());
+    check_refused(&tar_of(&zstd), "a layer is compressed with zstd");
 }
 
 #[test]
@@ -186,8 +253,9 @@ fn archives_that_contradict_themselves_are_refused_with_the_reason() {
 #[test]
 fn files_that_are_no_archive_are_refused_with_the_command_that_makes_one() {
     check_refused(b"", "docker save");
-    check_refused(b"not a tar file at all, but long enough to be looked at".repeat(20).as_slice(), "docker save");
-    check_refused(&Layer::new().file("index.json", "{}").bytes(), "OCI layout");
+    check_refused(b"not a tar file at all, but long enough to be looked at".repeat(20).as_slice(), "no tar file");
+    check_refused(&Layer::new().file("index.json", "{}").bytes(), "index.json lists 0 images");
+    check_refused(&[0x28, 0xb5, 0x2f, 0xfd, 0, 1, 2, 3], "compressed with zstd");
     check_refused(&Layer::new().file("manifest.json", "{").bytes(), "manifest.json cannot be read");
     check_refused(&[0x1f, 0x8b, 8, 0, 1, 2, 3], "gzip");
     let mut cut = good(vec![Layer::new().file("app", &"x".repeat(5000))], &["a:1"]);
