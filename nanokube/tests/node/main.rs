@@ -47,7 +47,7 @@ async fn a_pod_sees_its_environment_its_files_and_nobody_elses() {
     lab.put("configmaps", "settings", json!({ "data": { "colour": "blue" } }));
     let mut container =
         app("echo ip=$POD_IP image=$FROM_IMAGE colour=$COLOUR; cat /etc/settings/colour; echo; cat /etc/hostname; \
-         hostname; ls /; echo $$$$; id -u; sleep 1000");
+         hostname; ls /; : > /scratch/file && echo wrote; echo $$$$; id -u; sleep 1000");
     lab::merge(
         &mut container,
         json!({
@@ -55,19 +55,22 @@ async fn a_pod_sees_its_environment_its_files_and_nobody_elses() {
                 { "name": "POD_IP", "valueFrom": { "fieldRef": { "fieldPath": "status.podIP" } } },
                 { "name": "COLOUR", "valueFrom": { "configMapKeyRef": { "name": "settings", "key": "colour" } } },
             ],
-            "volumeMounts": [{ "name": "settings", "mountPath": "/etc/settings" }],
+            "volumeMounts": [
+                { "name": "settings", "mountPath": "/etc/settings" },
+                { "name": "scratch", "mountPath": "/scratch", "subPathExpr": "of/$(COLOUR)" },
+            ],
             "securityContext": { "runAsUser": 65532, "runAsGroup": 65532 },
         }),
     );
-    lab.create(
-        "seer",
-        pod(container, json!({ "volumes": [{ "name": "settings", "configMap": { "name": "settings" } }] })),
-    );
+    let settings = json!({ "name": "settings", "configMap": { "name": "settings" } });
+    let volumes = json!([settings, { "name": "scratch", "emptyDir": {} }]);
+    lab.create("seer", pod(container, json!({ "volumes": volumes })));
     let running = lab.until_ready("seer").await;
     let ip = running["status"]["podIP"].as_str().unwrap();
     let log = wait_for_log(&lab, "seer", "65532").await;
     assert!(log.contains(&format!("ip={ip} image=yes colour=blue\nblue\nseer\nseer\n")), "{log}");
     assert!(!log.lines().any(|line| line == "root" || line == "home"), "it sees the machine's root: {log}");
+    assert!(log.lines().any(|line| line == "wrote"), "a part of a volume is for whom the volume is for: {log}");
     assert!(log.lines().any(|line| line == "1"), "it is not process 1 of its own namespace: {log}");
     lab.put("configmaps", "settings", json!({ "data": { "colour": "green" } }));
     let deadline = std::time::Instant::now() + Duration::from_secs(60);

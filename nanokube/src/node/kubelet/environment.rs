@@ -188,7 +188,7 @@ fn value_from(around: &Surroundings<'_>, container: &Value, from: &Value) -> Res
         return field_value(around, object::str_at(field, "/fieldPath")).map(Some);
     }
     if let Some(field) = from.get("resourceFieldRef") {
-        return resource_value(around.pod, container, field).map(Some);
+        return resource_value(around, container, field).map(Some);
     }
     for (field, resource) in [("configMapKeyRef", "configmaps"), ("secretKeyRef", "secrets")] {
         let Some(reference) = from.get(field) else { continue };
@@ -237,20 +237,27 @@ fn lines(pod: &Value, pointer: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// A limit or request, in units of the divisor, rounded up.
-fn resource_value(pod: &Value, own: &Value, field: &Value) -> Result<String, String> {
+/// A limit or request of a container (`own`, unless the field names one), in units of the divisor, rounded up.
+/// Without a limit, it is all that the node has.
+pub(super) fn resource_value(around: &Surroundings<'_>, own: &Value, field: &Value) -> Result<String, String> {
     let wanted = object::str_at(field, "/containerName");
-    let containers = object::array_at(pod, "/spec/containers");
-    let container = containers.iter().find(|it| it["name"] == wanted).unwrap_or(own);
+    let container = super::pod::containers(around.pod).map(|(spec, _)| spec).find(|it| it["name"] == wanted);
+    let container = container.as_ref().unwrap_or(own);
     let path = object::str_at(field, "/resource");
     let (list, resource) = path.split_once('.').ok_or_else(|| format!("unsupported container resource: {path}"))?;
-    let amount = object::str_at(container, &format!("/resources/{list}/{resource}"));
     let parse = |text: &str| autoscaler::quantity::Quantity::parse(text).map(|it| it.milli()).unwrap_or(0);
+    let amount = match object::str_at(container, &format!("/resources/{list}/{resource}")) {
+        "" if list == "limits" => {
+            let node = around.cluster.get("nodes", "", object::str_at(around.pod, "/spec/nodeName"));
+            node.map_or(0, |node| parse(object::str_at(&node, &format!("/status/allocatable/{resource}"))))
+        }
+        amount => parse(amount),
+    };
     let divisor = match object::str_at(field, "/divisor") {
         "" | "0" => 1_000,
         divisor => parse(divisor).max(1),
     };
-    Ok((parse(amount).div_euclid(divisor) + i64::from(parse(amount).rem_euclid(divisor) > 0)).to_string())
+    Ok((amount.div_euclid(divisor) + i64::from(amount.rem_euclid(divisor) > 0)).to_string())
 }
 
 #[cfg(test)]
@@ -290,6 +297,22 @@ mod tests {
         let get = |name: &str| found[name].as_str();
         assert_eq!((get("NAME"), get("APP"), get("IP")), ("web-1", "web", "127.16.1.1"));
         assert_eq!((get("CORES"), get("BOTH")), ("2", "web-1-web"));
+    }
+
+    #[test]
+    fn a_limit_that_is_not_set_is_what_the_node_has() {
+        let cluster = Cluster::in_memory();
+        let node = json!({ "metadata": { "name": "n" }, "status": { "allocatable": { "memory": "3Mi" } } });
+        cluster.create("nodes", "", node, &crate::cluster::Writer::controller("test")).unwrap();
+        let containers = json!([{ "name": "a", "resources": { "limits": { "memory": "1Ki" } } }, { "name": "b" }]);
+        let pod = json!({ "metadata": { "name": "p" }, "spec": { "nodeName": "n", "containers": containers } });
+        let around = Surroundings { cluster: &cluster, pod: &pod, pod_ip: String::new(), host_ip: String::new() };
+        let value = |name: &str, resource: &str| {
+            resource_value(&around, &Value::Null, &json!({ "containerName": name, "resource": resource })).unwrap()
+        };
+        assert_eq!(value("a", "limits.memory"), "1024");
+        assert_eq!(value("b", "limits.memory"), "3145728");
+        assert_eq!(value("b", "requests.memory"), "0");
     }
 
     #[test]

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -14,7 +15,7 @@ use super::environment::{self, Surroundings};
 use super::pod::PodContext;
 use super::state::Role;
 use super::volumes;
-use crate::image::{Image, RunConfig, host_architecture};
+use crate::image::{Image, host_architecture};
 use crate::node::Limits;
 use crate::node::cgroup::{self, Cgroup};
 use crate::node::supervisor::check::Isolation;
@@ -87,7 +88,7 @@ pub(super) fn prepare(pod: &PodContext, spec: &Value, image: &Image, attempt: u3
     let object = pod.object();
     let name = object::str_at(spec, "/name");
     let mut notes = Vec::new();
-    let command = command(pod, &object, spec, &image.config.config, &mut notes)?;
+    let command = command(pod, &object, spec, image, &mut notes)?;
     notes.extend(not_applied(pod, &object, spec));
     let cgroup = cgroup(pod, spec, name)?;
     let limits = limits(spec);
@@ -132,36 +133,31 @@ pub(super) fn command(
     pod: &PodContext,
     object: &Value,
     spec: &Value,
-    image: &RunConfig,
+    image: &Image,
     notes: &mut Vec<String>,
 ) -> Result<Command, String> {
-    let around = Surroundings {
-        cluster: &pod.kubelet.cluster,
-        pod: object,
-        pod_ip: pod.address.to_string(),
-        host_ip: pod.kubelet.config.address.to_string(),
-    };
-    let variables = environment::variables(&around, spec)?;
+    let wishes = &image.config.config;
+    let variables = environment::variables(&surroundings(pod, object), spec)?;
     let list = |pointer: &str| -> Vec<String> {
         let items = object::array_at(spec, pointer).iter().filter_map(Value::as_str);
         items.map(|text| environment::expand(text, &variables)).collect()
     };
     let (own_command, args) = (list("/command"), list("/args"));
-    let mut argv = if own_command.is_empty() { image.entrypoint.clone() } else { own_command.clone() };
+    let mut argv = if own_command.is_empty() { wishes.entrypoint.clone() } else { own_command.clone() };
     if !args.is_empty() {
         argv.extend(args);
     } else if own_command.is_empty() {
-        argv.extend(image.cmd.clone());
+        argv.extend(wishes.cmd.clone());
     }
     let mut env = BTreeMap::from([("PATH".to_owned(), PATH_DEFAULT.to_owned())]);
-    env.extend(image.env.iter().filter_map(|pair| pair.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())));
+    env.extend(wishes.env.iter().filter_map(|pair| pair.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())));
     env.insert("HOSTNAME".to_owned(), hostname(object));
     if pod.kubelet.isolation == Isolation::None {
         env.insert("KUBECONFIG".to_owned(), pod.kubelet.config.kubeconfig.display().to_string());
     }
     env.extend(variables);
     let working_dir = match object::str_at(spec, "/workingDir") {
-        "" => image.working_dir.clone(),
+        "" => wishes.working_dir.clone(),
         given => given.to_owned(),
     };
     Ok(Command {
@@ -174,6 +170,16 @@ pub(super) fn command(
     })
 }
 
+/// What the environment and the files of a pod are made of besides its specification.
+pub(super) fn surroundings<'a>(pod: &'a PodContext, object: &'a Value) -> Surroundings<'a> {
+    Surroundings {
+        cluster: &pod.kubelet.cluster,
+        pod: object,
+        pod_ip: pod.address.to_string(),
+        host_ip: pod.kubelet.config.address.to_string(),
+    }
+}
+
 /// A field of the container's security context, else of the pod's.
 fn security<'a>(pod: &'a Value, spec: &'a Value, field: &str) -> Option<&'a Value> {
     let of_container = spec.pointer(&format!("/securityContext/{field}"));
@@ -184,23 +190,30 @@ fn user(
     pod: &PodContext,
     object: &Value,
     spec: &Value,
-    image: &RunConfig,
+    image: &Image,
     notes: &mut Vec<String>,
 ) -> Result<User, String> {
     let number = |field| security(object, spec, field).and_then(Value::as_u64).and_then(|it| u32::try_from(it).ok());
-    let (image_user, image_group) = image.user.split_once(':').unwrap_or((&image.user, ""));
-    let of_image: Option<u32> = if image_user.is_empty() { Some(0) } else { image_user.parse().ok() };
-    let non_root = security(object, spec, "runAsNonRoot") == Some(&Value::Bool(true));
-    let (uid, name) = (number("runAsUser").or(of_image), object::str_at(spec, "/name"));
-    let Some(uid) = uid else {
-        let why = format!("image user ({image_user}) is not a number; set securityContext.runAsUser");
-        return Err(format!("container {name}: {why}"));
-    };
-    if non_root && uid == 0 {
-        let why = "container has runAsNonRoot and image will run as root";
-        return Err(format!("{why} (pod: \"{}\", container: {name})", pod.title()));
+    let name = object::str_at(spec, "/name");
+    let (image_user, image_group) = image.config.config.user.split_once(':').unwrap_or((&image.config.config.user, ""));
+    let wanted = number("runAsUser").map_or_else(|| image_user.to_owned(), |uid| uid.to_string());
+    if security(object, spec, "runAsNonRoot") == Some(&Value::Bool(true)) {
+        let why = match wanted.parse::<u32>() {
+            Err(_) if !wanted.is_empty() => {
+                format!("image has non-numeric user ({wanted}), cannot verify user is non-root")
+            }
+            Ok(1..) => String::new(),
+            _ => "image will run as root".to_owned(),
+        };
+        if !why.is_empty() {
+            let title = pod.title();
+            return Err(format!("container has runAsNonRoot and {why} (pod: \"{title}\", container: {name})"));
+        }
     }
-    let gid = number("runAsGroup").or_else(|| image_group.parse().ok()).unwrap_or(0);
+    let (uid, own_gid) = image.user(&wanted).ok_or_else(|| {
+        format!("container {name}: unable to find user {wanted}: no matching entries in the image's passwd file")
+    })?;
+    let gid = number("runAsGroup").or_else(|| image.group(image_group)).unwrap_or(own_gid);
     let groups = object::array_at(object, "/spec/securityContext/supplementalGroups").iter();
     let groups = groups.chain(object.pointer("/spec/securityContext/fsGroup"));
     let groups = groups.filter_map(|it| u32::try_from(it.as_u64()?).ok()).collect();
@@ -284,7 +297,7 @@ fn root(
     object: &Value,
     spec: &Value,
     image: &Image,
-    (attempt, termination_log): (u32, &std::path::Path),
+    (attempt, termination_log): (u32, &Path),
 ) -> Result<Root, String> {
     let mounts = mounts(pod, object, spec)?;
     let Isolation::Namespaces { user_namespace, overlay } = pod.kubelet.isolation else {
@@ -312,7 +325,7 @@ fn root(
     };
     all.push(Mount { source: termination_log.to_owned(), target: target.to_owned(), read_only: false });
     // These would end a path in the options of an overlay.
-    let is_plain = |path: &std::path::Path| !path.to_string_lossy().contains([',', ':', '\\']);
+    let is_plain = |path: &Path| !path.to_string_lossy().contains([',', ':', '\\']);
     let overlay = overlay && is_plain(&image.rootfs) && is_plain(&scratch);
     Ok(Root::Image(ImageRoot {
         rootfs: image.rootfs.clone(),
@@ -330,20 +343,32 @@ fn mounts(pod: &PodContext, object: &Value, spec: &Value) -> Result<Vec<Mount>, 
     for mount in object::array_at(spec, "/volumeMounts") {
         let name = object::str_at(mount, "/name");
         let mut source = volumes::place(pod, object, name).ok_or_else(|| format!("no volume is named {name:?}"))?;
-        let sub = object::str_at(mount, "/subPath");
+        let sub = match object::str_at(mount, "/subPathExpr") {
+            "" => object::str_at(mount, "/subPath").to_owned(),
+            expression => environment::expand(expression, &environment::variables(&surroundings(pod, object), spec)?),
+        };
         if sub.split('/').any(|part| part == "..") || sub.starts_with('/') {
             return Err(format!("subPath {sub:?} of volume {name:?} leads out of it"));
         }
         if !sub.is_empty() {
-            source = source.join(sub);
-            if !source.exists() {
-                fs::create_dir_all(&source).map_err(|error| format!("cannot create {}: {error}", source.display()))?;
+            let inside = source.join(&sub);
+            if !inside.exists() {
+                make_inside(&source, &inside)
+                    .map_err(|error| format!("cannot create {}: {error}", inside.display()))?;
             }
+            source = inside;
         }
         let target = object::str_at(mount, "/mountPath").to_owned();
         mounts.push(Mount { source, target, read_only: object::bool_at(mount, "/readOnly") });
     }
     Ok(mounts)
+}
+
+/// Makes a directory in a volume, for whoever may use the volume itself.
+fn make_inside(volume: &Path, dir: &Path) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    let mode = fs::metadata(volume)?.permissions();
+    dir.ancestors().take_while(|made| *made != volume).try_for_each(|made| fs::set_permissions(made, mode.clone()))
 }
 
 /// Whether a container that ended with this code does not start again.

@@ -357,7 +357,7 @@ async fn exec(pod: &PodContext, container: &str, session: &Session, argv: Vec<St
     let (spec, _) = found.ok_or("the container is gone")?;
     let image =
         pod.kubelet.images.resolve(object::str_at(&spec, "/image")).ok().flatten().ok_or("the image is gone")?;
-    let mut command = launch::command(pod, &object, &spec, &image.config.config, &mut Vec::new())?;
+    let mut command = launch::command(pod, &object, &spec, &image, &mut Vec::new())?;
     command.argv = argv;
     let (output, ours) = super::streams::pipe().map_err(|error| error.to_string())?;
     let (null, _) = super::streams::pipe().map_err(|error| error.to_string())?;

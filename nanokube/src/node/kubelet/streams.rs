@@ -108,8 +108,7 @@ impl Kubelet {
         let spec = spec.ok_or_else(|| not_running(pod, container))?;
         let image = self.images.resolve(object::str_at(&spec, "/image")).ok().flatten();
         let image = image.ok_or_else(|| internal("the container's image is gone".to_owned()))?;
-        let mut command =
-            launch::command(&context, pod, &spec, &image.config.config, &mut Vec::new()).map_err(internal)?;
+        let mut command = launch::command(&context, pod, &spec, &image, &mut Vec::new()).map_err(internal)?;
         command.argv = argv;
         let (streams, theirs) = streams(tty).map_err(|error| internal(format!("cannot open streams: {error}")))?;
         let exec = session.exec(command, &theirs).await.map_err(internal)?;

@@ -1,9 +1,9 @@
 //! Volumes: directories below the pod's own, filled before its containers start.
 //!
-//! emptyDir, configMap, secret, downwardAPI, projected (with service account tokens of this cluster), hostPath, and claims,
-//! which are directories beside those of the pods and outlive them.
-//! Files change with their sources, all of a volume at once: they are links into `..data`, which is replaced by
-//! renaming, so that a running program sees either the old or the new. Other kinds are refused by name.
+//! emptyDir, configMap, secret, downwardAPI, projected (with service account tokens of this cluster), hostPath, and
+//! claims, which are directories beside those of the pods and outlive them. Files change with their sources, all of a
+//! volume at once: they are links into `..data`, which is replaced by renaming, so that a running program sees either
+//! the old or the new. Other kinds are refused by name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,8 +13,8 @@ use std::path::{Component, Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::environment::{self, Surroundings};
 use super::pod::PodContext;
+use super::{environment, launch};
 use crate::cluster::{Cluster, Part, Patch, Writer};
 use crate::controllers::stateful_set::CLAIMS;
 use crate::node::NodeConfig;
@@ -187,15 +187,13 @@ fn keys(
 }
 
 fn downward(pod: &PodContext, object: &Object, source: &Value, mode: i64) -> Result<Files, String> {
-    let around = Surroundings {
-        cluster: &pod.kubelet.cluster,
-        pod: object,
-        pod_ip: pod.address.to_string(),
-        host_ip: pod.kubelet.config.address.to_string(),
-    };
+    let around = launch::surroundings(pod, object);
     let mut files = Files::new();
     for item in object::array_at(source, "/items") {
-        let value = environment::field_value(&around, object::str_at(item, "/fieldRef/fieldPath"))?;
+        let value = match item.get("resourceFieldRef").filter(|field| !field.is_null()) {
+            Some(field) => environment::resource_value(&around, &Value::Null, field)?,
+            None => environment::field_value(&around, object::str_at(item, "/fieldRef/fieldPath"))?,
+        };
         let mode = object::i64_at(item, "/mode").unwrap_or(mode);
         files.insert(object::str_at(item, "/path").to_owned(), (value.into_bytes(), mode));
     }
