@@ -111,15 +111,9 @@ impl Container {
     fn starts_again(&self, exit_code: i32, cause: &Cause) -> bool {
         let pod = self.pod.object();
         let policy = object::str_at(&pod, "/spec/restartPolicy");
-        match self.role {
-            Role::Sidecar => true,
-            Role::Init => exit_code != 0 && policy != "Never",
-            Role::Main => match policy {
-                "Never" => false,
-                "OnFailure" => exit_code != 0 || matches!(cause, Cause::Probe),
-                _ => true,
-            },
-        }
+        // Who ends well because a probe had it killed has not ended well.
+        let killed = matches!(cause, Cause::Probe) && policy != "Never";
+        killed || !launch::is_final(self.role, policy, exit_code)
     }
 
     fn stopped(&self) -> bool {
