@@ -3,9 +3,10 @@
 //! is over says so twice: that it will end (SuccessCriteriaMet, FailureTarget), and, when its last pod has gone, that
 //! it has.
 //!
-//! Left out: `backoffLimitPerIndex` and `successPolicy`; Jobs managed by others (`managedBy`) are not touched.
+//! Jobs managed by others (`managedBy`) are not touched.
 
 mod failure_policy;
+mod per_index;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -185,7 +186,15 @@ fn standing_verdict(conditions: &[Value]) -> Option<Verdict> {
         Some(met) => (true, met),
         None => (false, found("FailureTarget")?),
     };
-    const REASONS: [&str; 4] = ["CompletionsReached", "BackoffLimitExceeded", "DeadlineExceeded", "PodFailurePolicy"];
+    const REASONS: [&str; 7] = [
+        "CompletionsReached",
+        "SuccessPolicy",
+        "BackoffLimitExceeded",
+        "DeadlineExceeded",
+        "PodFailurePolicy",
+        "MaxFailedIndexesExceeded",
+        "FailedIndexes",
+    ];
     let reason = REASONS.into_iter().find(|reason| standing["reason"] == *reason).unwrap_or("CompletionsReached");
     Some(Verdict { succeeds, reason, message: object::str_at(standing, "/message").to_owned() })
 }
@@ -204,6 +213,9 @@ fn judge(job: &Value, tally: &Tally, now: Timestamp, outcome: &mut Outcome) -> O
     if tally.failed() > limit || (restarts > 0 && restarts >= limit) {
         return fails("BackoffLimitExceeded", "Job has reached the specified backoff limit".to_owned());
     }
+    if let Some((reason, message)) = tally.per_index.as_ref().and_then(|it| it.verdict(job, tally.succeeded())) {
+        return fails(reason, message.to_owned());
+    }
     let started = object::time_at(job, "/status/startTime");
     let deadline_s = object::i64_at(job, "/spec/activeDeadlineSeconds");
     if let (Some(started), Some(deadline_s), false) = (started, deadline_s, object::bool_at(job, "/spec/suspend")) {
@@ -214,6 +226,10 @@ fn judge(job: &Value, tally: &Tally, now: Timestamp, outcome: &mut Outcome) -> O
         outcome.wake(due);
     } else if let Some(deadline_s) = deadline_s {
         outcome.wake(plus_s(now, deadline_s));
+    }
+    if let Some(rule) = tally.completed.as_ref().and_then(|completed| per_index::success_rule(job, completed)) {
+        let message = format!("Matched rules at index {rule}");
+        return Some(Verdict { succeeds: true, reason: "SuccessPolicy", message });
     }
     let reached = match completions(job) {
         Some(completions) => tally.succeeded() >= completions,
@@ -277,7 +293,7 @@ fn adjust(job: &Value, tally: &mut Tally, now: Timestamp, outcome: &mut Outcome)
     let parallelism = object::i64_at(job, "/spec/parallelism").unwrap_or(1).max(0);
     let active = i64::try_from(tally.active.len()).unwrap_or(i64::MAX);
     let wanted = match completions(job) {
-        Some(completions) => parallelism.min((completions - tally.succeeded()).max(0)),
+        Some(completions) => parallelism.min((completions - tally.succeeded() - tally.failed_indexes()).max(0)),
         None if tally.succeeded() > 0 => active.min(parallelism),
         None => parallelism,
     };
@@ -300,18 +316,33 @@ fn adjust(job: &Value, tally: &mut Tally, now: Timestamp, outcome: &mut Outcome)
         return;
     }
     let indexes: Vec<Option<i64>> = if is_indexed(job) {
-        tally.free_indexes(completions(job).unwrap_or(0)).take(missing).map(Some).collect()
+        let free = tally.free_indexes(completions(job).unwrap_or(0));
+        let mut dues = Vec::new();
+        let may_start = |index: &i64| {
+            let due = tally.per_index.as_ref().and_then(|it| it.back_off_until(*index)).filter(|due| *due > now);
+            dues.extend(due);
+            due.is_none()
+        };
+        let indexes = free.filter(may_start).take(missing).map(Some).collect();
+        dues.into_iter().for_each(|due| outcome.wake(due));
+        indexes
     } else {
         vec![None; missing]
     };
     for index in indexes {
-        outcome.create(
-            PODS,
-            object::namespace(job),
-            fresh_pod(job, index),
-            Some(Announce::pod_created(job, COMPONENT)),
-        );
+        let mut pod = fresh_pod(job, index);
+        if let (Some(per_index), Some(index)) = (&tally.per_index, index) {
+            let failures = per_index.failures(index).to_string();
+            object::set(&mut pod, &["metadata", "annotations", per_index::FAILURES], json!(failures));
+        }
+        outcome.create(PODS, object::namespace(job), pod, Some(Announce::pod_created(job, COMPONENT)));
     }
+}
+
+/// How long to wait after so many failures.
+fn back_off_s(failures: i64) -> i64 {
+    let doublings = u32::try_from(failures - 1).unwrap_or(0).min(16);
+    (BACK_OFF_S << doublings).min(BACK_OFF_MAX_S)
 }
 
 fn fresh_pod(job: &Value, index: Option<i64>) -> Value {

@@ -55,6 +55,12 @@ fn job(job: &mut Value) {
         default_at(job, &["spec", "completions"], 1.into());
     }
     default_at(job, &["spec", "parallelism"], 1.into());
+    if !absent(job, "/spec/backoffLimitPerIndex") {
+        default_at(job, &["spec", "backoffLimit"], i32::MAX.into());
+    }
+    if !absent(job, "/spec/podFailurePolicy") {
+        default_at(job, &["spec", "podReplacementPolicy"], "Failed".into());
+    }
     let uid = object::uid(job).to_string();
     if object::bool_at(job, "/spec/manualSelector") || uid.is_empty() || !absent(job, "/spec/selector") {
         return;

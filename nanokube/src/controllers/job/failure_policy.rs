@@ -1,4 +1,5 @@
-//! `podFailurePolicy`: the first rule that fits a failed pod says whether it ends the Job, does not count, or counts.
+//! `podFailurePolicy`: the first rule that fits a failed pod says whether it ends the Job or its index, does
+//! not count, or counts.
 
 use serde_json::Value;
 
@@ -8,6 +9,7 @@ use crate::object;
 pub(super) enum Ruling {
     /// The Job fails; the message says which container or condition and which rule.
     FailJob(String),
+    FailIndex,
     Ignore,
     Count,
 }
@@ -21,6 +23,7 @@ pub(super) fn rule(job: &Value, failed: &Value) -> Ruling {
         let Some(what) = by_exit_code(rule, failed).or_else(|| by_condition(rule, failed)) else { continue };
         return match object::str_at(rule, "/action") {
             "FailJob" => Ruling::FailJob(format!("{what} matching FailJob rule at index {index}")),
+            "FailIndex" => Ruling::FailIndex,
             "Ignore" => Ruling::Ignore,
             _ => Ruling::Count,
         };

@@ -7,9 +7,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::failure_policy::{self, Ruling};
-use super::{
-    BACK_OFF_MAX_S, BACK_OFF_S, completions, index_of, is_held, is_indexed, parse_indexes, print_indexes, release,
-};
+use super::per_index::PerIndex;
+use super::{back_off_s, completions, index_of, is_held, is_indexed, parse_indexes, print_indexes, release};
 use crate::controllers::action::Outcome;
 use crate::controllers::pod;
 use crate::controllers::time::{created_at, plus_s};
@@ -26,7 +25,9 @@ pub(super) struct Tally<'a> {
     /// Ended, in the status by uid, not in the totals.
     uncounted: (Vec<String>, Vec<String>),
     /// Of an Indexed Job: the indexes that are done.
-    completed: Option<BTreeSet<i64>>,
+    pub completed: Option<BTreeSet<i64>>,
+    /// Of an Indexed Job whose indexes have limits of their own.
+    pub per_index: Option<PerIndex>,
     /// `(ended at, succeeded)` of every ended pod that is still there.
     ends: Vec<(Timestamp, bool)>,
     /// Pods whose end is in the status but which are still held.
@@ -43,6 +44,9 @@ impl<'a> Tally<'a> {
             let ended = end_of(job, candidate);
             if let Some(succeeded) = ended {
                 tally.ends.push((ended_at(candidate, now), succeeded));
+                if let Some(per_index) = tally.per_index.as_mut().filter(|_| !succeeded) {
+                    per_index.note(job, candidate, ended_at(candidate, now));
+                }
                 if is_held(candidate) {
                     tally.count(job, candidate, succeeded, outcome);
                 }
@@ -72,6 +76,7 @@ impl<'a> Tally<'a> {
             uncounted: (uids("succeeded"), uids("failed")),
             completed: is_indexed(job)
                 .then(|| parse_indexes(object::str_at(job, "/status/completedIndexes"), completions(job).unwrap_or(0))),
+            per_index: PerIndex::of(job),
             ends: Vec::new(),
             holds: 0,
         }
@@ -113,7 +118,7 @@ impl<'a> Tally<'a> {
                     release(ended, outcome);
                     return;
                 }
-                Ruling::Count => {}
+                Ruling::FailIndex | Ruling::Count => {}
             }
         }
         uids.push(uid);
@@ -135,19 +140,27 @@ impl<'a> Tally<'a> {
         self.uncounted.0.is_empty() && self.uncounted.1.is_empty() && self.holds == 0
     }
 
-    /// Until when no new pod is made: 10 s after a failure, doubled with each one since the last success.
+    pub(super) fn failed_indexes(&self) -> i64 {
+        self.per_index.as_ref().map_or(0, |it| i64::try_from(it.failed.len()).unwrap_or(i64::MAX))
+    }
+
+    /// Until when no new pod is made: 10 s after a failure, doubled with each one since the last success. Indexes that
+    /// have limits of their own wait each for itself.
     pub(super) fn back_off_until(&self) -> Option<Timestamp> {
+        if self.per_index.is_some() {
+            return None;
+        }
         let last_success = self.ends.iter().filter(|(_, succeeded)| *succeeded).map(|(at, _)| *at).max();
         // Ends are whole seconds: of two in the same one, the failure counts as the later.
         let failures = self.ends.iter().filter(|(at, succeeded)| !succeeded && Some(*at) >= last_success);
         let last = failures.clone().map(|(at, _)| *at).max()?;
-        let doublings = u32::try_from(failures.count().saturating_sub(1)).unwrap_or(u32::MAX).min(16);
-        Some(plus_s(last, (BACK_OFF_S << doublings).min(BACK_OFF_MAX_S)))
+        Some(plus_s(last, back_off_s(i64::try_from(failures.count()).unwrap_or(i64::MAX))))
     }
 
-    /// Indexes that are neither done nor being worked on.
+    /// Indexes that are neither done nor given up nor being worked on.
     pub(super) fn free_indexes(&self, completions: i64) -> impl Iterator<Item = i64> {
         let mut taken = self.completed.clone().unwrap_or_default();
+        taken.extend(self.per_index.iter().flat_map(|it| &it.failed));
         taken.extend(self.active.iter().filter_map(|live| index_of(live)));
         (0..completions).filter(move |index| !taken.contains(index))
     }
@@ -175,6 +188,9 @@ impl<'a> Tally<'a> {
             }
         }
         status.insert("uncountedTerminatedPods".to_owned(), Value::Object(uncounted));
+        if let Some(per_index) = &self.per_index {
+            status.insert("failedIndexes".to_owned(), per_index.to_value());
+        }
         if let Some(completed) = self.completed.as_ref().filter(|completed| !completed.is_empty()) {
             status.insert("completedIndexes".to_owned(), json!(print_indexes(completed)));
         }

@@ -113,14 +113,62 @@ fn failures_back_off_and_end_the_job_beyond_its_limit() {
     assert_eq!(ends.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<_>>(), [12, 22]);
 }
 
+/// Index 1 fails, the others succeed.
+fn fails_at_one(pod: &Value) -> Fate {
+    if object::annotation(pod, INDEX) == Some("1") { Fate::Fails } else { Fate::Succeeds }
+}
+
+fn indexed(changes: Value) -> Value {
+    let mut spec = json!({ "parallelism": 3, "completions": 3, "completionMode": "Indexed" });
+    spec.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    spec
+}
+
 #[test]
 fn a_failure_in_the_very_second_of_a_success_backs_off_too() {
-    let indexed = json!({ "parallelism": 2, "completions": 2, "completionMode": "Indexed" });
-    let mut lab =
-        lab_with(indexed, |pod| if object::annotation(pod, INDEX) == Some("0") { succeeds(pod) } else { fails(pod) });
+    let mut lab = lab_with(indexed(json!({})), fails_at_one);
     lab.run(8, |_| {});
-    assert_eq!(status(&lab)["succeeded"], 1);
-    assert_eq!(status(&lab)["failed"], 1);
+    assert_eq!((&status(&lab)["succeeded"], &status(&lab)["failed"]), (&json!(2), &json!(1)));
+}
+
+#[test]
+fn an_index_with_a_limit_of_its_own_fails_alone_and_the_job_when_all_are_over() {
+    let limits = json!({ "backoffLimit": i32::MAX, "backoffLimitPerIndex": 1 });
+    let mut lab = lab_with(indexed(limits), fails_at_one);
+    lab.run(8, |_| {});
+    assert!(!has(&lab, "Failed"), "it may be tried again");
+    assert_eq!(status(&lab)["failedIndexes"], "");
+    lab.run(20, |_| {});
+    let (status, job) = (status(&lab), lab.get(JOBS, "j"));
+    assert_eq!((&status["completedIndexes"], &status["failedIndexes"]), (&json!("0,2"), &json!("1")));
+    assert_eq!(status["failed"], 2);
+    assert_eq!(object::condition(&job, "Failed").unwrap()["reason"], "FailedIndexes");
+
+    let limits = json!({ "backoffLimit": i32::MAX, "backoffLimitPerIndex": 0, "maxFailedIndexes": 0 });
+    let mut lab = lab_with(indexed(limits), |pod| match fails_at_one(pod) {
+        Fate::Succeeds => Fate::Ready,
+        fate => fate,
+    });
+    lab.run(10, |_| {});
+    let job = lab.get(JOBS, "j");
+    assert_eq!(object::condition(&job, "Failed").unwrap()["reason"], "MaxFailedIndexesExceeded");
+    assert!(lab.active_pods().is_empty());
+}
+
+#[test]
+fn a_job_succeeds_with_the_indexes_that_its_policy_asks_for() {
+    let policy = json!({ "rules": [{ "succeededIndexes": "1-2", "succeededCount": 2 }, { "succeededIndexes": "0" }] });
+    let mut lab = lab_with(indexed(json!({ "successPolicy": policy })), |pod| {
+        if object::annotation(pod, INDEX) == Some("0") { Fate::Succeeds } else { Fate::Ready }
+    });
+    lab.run(10, |_| {});
+    let job = lab.get(JOBS, "j");
+    let complete = object::condition(&job, "Complete").expect("the second rule is fulfilled");
+    assert_eq!(
+        (&complete["reason"], &complete["message"]),
+        (&json!("SuccessPolicy"), &json!("Matched rules at index 1"))
+    );
+    assert!(lab.active_pods().is_empty());
 }
 
 #[test]
