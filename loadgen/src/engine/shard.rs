@@ -311,7 +311,7 @@ impl<'a> Shard<'a> {
         slot.sent_ns = sent_ns;
         (slot.written, slot.answered) = (0, 0);
         (slot.answers_max, slot.expires_ns) = (answers_max, expires_ns);
-        slot.reader.reset();
+        slot.reader.forget();
         slot.pod = None;
         match socket {
             Ok(socket) => {
