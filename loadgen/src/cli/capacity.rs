@@ -8,7 +8,7 @@
 use serde::Serialize;
 
 use crate::cli::flags::{CapacityFlags, SummaryForm};
-use crate::cli::{Failure, job};
+use crate::cli::{Failure, job, say};
 use crate::engine::{Job, is_stopping, run as run_engine, signal};
 use crate::output::plot::time;
 use crate::pattern::Pattern;
@@ -135,8 +135,8 @@ fn why_bad(summary: &Summary, slo: Option<&Threshold>) -> String {
 }
 
 fn show(trial: &Trial) {
-    println!(
-        "{:>10.1}/s  {}  p50 {:>9}  p99 {:>9}  good {:>10.1}/s  {}",
+    say::out(&format!(
+        "{:>10.1}/s  {}  p50 {:>9}  p99 {:>9}  good {:>10.1}/s  {}\n",
         trial.rate_per_s,
         match (trial.good, trial.valid) {
             (true, _) => "holds  ",
@@ -147,7 +147,7 @@ fn show(trial: &Trial) {
         time(trial.p99_us as f64),
         trial.good_per_s,
         trial.why
-    );
+    ));
 }
 
 fn report(trials: &[Trial], flags: &CapacityFlags) {
@@ -158,15 +158,15 @@ fn report(trials: &[Trial], flags: &CapacityFlags) {
         let json = serde_json::json!({
             "version": 1, "slo": slo, "capacity_per_s": best, "limited_by": limit, "trials": trials
         });
-        println!("{json}");
+        say::raw(&format!("{json}\n"));
         return;
     }
     match best > 0.0 {
-        true => println!("\nhighest rate at which {slo} holds: {best:.1}/s"),
-        false => println!("\n{slo} does not hold at any rate that was tried"),
+        true => say::out(&format!("\nhighest rate at which {slo} holds: {best:.1}/s\n")),
+        false => say::out(&format!("\n{slo} does not hold at any rate that was tried\n")),
     }
     if limit == "generator" {
-        println!("the generator was the limit, not the server: give it more --shards or a machine of its own");
+        say::out("the generator was the limit, not the server: give it more --shards or a machine of its own\n");
     }
 }
 
