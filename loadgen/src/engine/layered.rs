@@ -192,6 +192,8 @@ impl Shard {
         let shard = self.clone();
         let mut books = self.books.borrow_mut();
         books.running += 1;
+        // Counted here and not in the task: an interrupted run may end before the task is ever looked at.
+        books.ledger.tally.sent += 1;
         let held = books.idle.pop_front();
         books.open += held.is_none() as usize;
         drop(books);
@@ -214,8 +216,11 @@ impl Shard {
                 if now >= self.setup.end_ns {
                     return self.put_back(held);
                 }
-                self.books.borrow_mut().ledger.tally.planned += 1;
-                self.books.borrow_mut().open += held.is_none() as usize;
+                let mut books = self.books.borrow_mut();
+                books.ledger.tally.planned += 1;
+                books.ledger.tally.sent += 1;
+                books.open += held.is_none() as usize;
+                drop(books);
                 work = self.work(work.index, work.step.wrapping_add(1), 0, now);
                 continue;
             }
@@ -225,6 +230,7 @@ impl Shard {
                 drop(books);
                 return self.put_back(held);
             };
+            books.ledger.tally.sent += 1;
             books.open += held.is_none() as usize;
             work = waiting;
         }
@@ -239,20 +245,22 @@ impl Shard {
         let (Some(sessions), 1..) = (self.setup.load.sessions, work.follow_ups) else { return };
         let mut random = Random::new(self.setup.load.seed ^ work.index, SESSION_STREAM ^ (1 + work.step as u64));
         let think = sessions.think.as_duration().mul_f64(random.exponential());
+        let planned_ns = now_ns() + think.as_nanos() as u64;
+        if planned_ns >= self.setup.drain_end_ns() {
+            return;
+        }
         self.books.borrow_mut().running += 1;
         let shard = self.clone();
         tokio::task::spawn_local(async move {
-            let planned_ns = now_ns() + think.as_nanos() as u64;
             tokio::time::sleep(think).await;
             shard.plan(shard.work(work.index, work.step + 1, work.follow_ups - 1, planned_ns));
             shard.books.borrow_mut().running -= 1;
         });
     }
 
-    /// Sends one request and counts its end; the connection comes back when it may live on.
+    /// Sends one request, which is counted as sent, and counts its end; the connection comes back when it may live on.
     async fn send(&self, work: Work, held: Option<Held>) -> (Option<Held>, Class) {
         let sent_ns = now_ns();
-        self.books.borrow_mut().ledger.tally.sent += 1;
         let timeout = self.setup.load.timeout.as_duration();
         let outcome = tokio::time::timeout(timeout, self.exchange(work, held)).await;
         let (held, class, pod) = match outcome {
