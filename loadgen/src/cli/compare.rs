@@ -86,13 +86,13 @@ fn read(path: &Path, skip: usize) -> Result<Vec<Second>> {
         if response.is_empty() || interval.requests.planned == 0 {
             continue;
         }
-        let finished = interval.requests.ok + interval.requests.errors.total();
+        let failed = interval.requests.without_good_answer();
         seconds.push(Second {
             mean_us: response.mean(),
             p50_us: response.value_at_quantile(0.5) as f64,
             p99_us: response.value_at_quantile(0.99) as f64,
             ok: interval.requests.ok as f64,
-            error_share: interval.requests.errors.total() as f64 / finished.max(1) as f64,
+            error_share: failed as f64 / (interval.requests.ok + failed).max(1) as f64,
         });
     }
     if seconds.len() <= skip {

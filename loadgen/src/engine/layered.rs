@@ -23,7 +23,7 @@ use crate::engine::schedule::{Schedule, Turn};
 use crate::engine::slot::Work;
 use crate::engine::tally::{Class, Tally, record};
 use crate::engine::target::Rotation;
-use crate::engine::wire::{Connection, Dialer};
+use crate::engine::wire::{Connection, Dialer, Failure};
 use crate::engine::{FromShard, Setup};
 
 const TICK_NS: u64 = 10_000_000;
@@ -270,8 +270,15 @@ impl Shard {
                 books.ledger.tally.bytes_received += answer.bytes;
                 (held, Class::of_status(answer.status), answer.pod)
             }
-            Ok((held, Err(class))) => (held, class, None),
-            Err(_) => (None, Class::Timeout, None),
+            Ok((held, Err(failure))) => {
+                self.books.borrow_mut().ledger.explain(failure.class, failure.why);
+                (held, failure.class, None)
+            }
+            Err(_) => {
+                let why = format_args!("no complete answer within {}", self.setup.load.timeout);
+                self.books.borrow_mut().ledger.explain(Class::Timeout, why);
+                (None, Class::Timeout, None)
+            }
         };
         let now = now_ns();
         let mut books = self.books.borrow_mut();
@@ -293,7 +300,7 @@ impl Shard {
     }
 
     /// Dials where needed and exchanges one request for one answer.
-    async fn exchange(&self, work: Work, held: Option<Held>) -> (Option<Held>, Result<Answer, Class>) {
+    async fn exchange(&self, work: Work, held: Option<Held>) -> (Option<Held>, Result<Answer, Failure>) {
         let request = &self.setup.mix.requests[work.request as usize];
         let pod_header = self.setup.pod_header.as_str();
         let reused = held.is_some();
@@ -301,7 +308,7 @@ impl Shard {
             Some(held) => held,
             None => match self.dial().await {
                 Ok(held) => held,
-                Err(class) => return (None, Err(class)),
+                Err(failure) => return (None, Err(failure)),
             },
         };
         let mut outcome = held.connection.exchange(&self.setup.target, request, pod_header).await;
@@ -311,7 +318,7 @@ impl Shard {
             self.count_stale();
             held = match self.dial().await {
                 Ok(held) => held,
-                Err(class) => return (None, Err(class)),
+                Err(failure) => return (None, Err(failure)),
             };
             outcome = held.connection.exchange(&self.setup.target, request, pod_header).await;
         }
@@ -320,7 +327,7 @@ impl Shard {
                 held.answered += 1;
                 (Some(held), Ok(answer))
             }
-            Err(failure) => (None, Err(failure.class)),
+            Err(failure) => (None, Err(failure)),
         }
     }
 
@@ -331,8 +338,9 @@ impl Shard {
         tally.connections.open -= 1;
     }
 
-    async fn dial(&self) -> Result<Held, Class> {
-        let address = self.books.borrow_mut().rotation.next_address().ok_or(Class::Dns)?;
+    async fn dial(&self) -> Result<Held, Failure> {
+        let address = self.books.borrow_mut().rotation.next_address();
+        let address = address.ok_or_else(|| Failure::new(Class::Dns, "the host's name has no address any more"))?;
         let connection = self.dialer.dial(address).await?;
         let mut books = self.books.borrow_mut();
         books.ledger.tally.connections.opened += 1;

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::service::service_fn;
@@ -116,12 +117,11 @@ fn a_certificate_that_is_not_trusted_is_a_tls_error_unless_any_is_accepted() {
     let args = [url.as_str(), "-r", "20", "-d", "500ms"];
     let (refused, _) = summary(&[&args[..], &["--cacert", certificate.to_str().unwrap()]].concat());
     assert_eq!(refused.requests.errors.tls, 10, "{:?}", refused.requests);
+    assert!(refused.first_errors["tls"].contains("certificate"), "{:?}", refused.first_errors);
     let (accepted, _) = summary(&[&args[..], &["--insecure"]].concat());
     assert_eq!(accepted.requests.ok, 10, "{:?}", accepted.requests);
 }
 
-#[test]
-fn failures_have_the_same_classes() {
 #[test]
 fn a_file_without_certificates_is_named_and_costs_nothing() {
     let output =
@@ -144,6 +144,8 @@ fn an_interrupted_run_adds_up_at_whatever_moment() {
     }
 }
 
+#[test]
+fn failures_have_the_same_classes() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let url = format!("http://{nobody}/");
     let (refused, _) = summary(&[&url, "-r", "20", "-d", "500ms", "--http2"]);
