@@ -96,7 +96,7 @@ impl Board {
             Gap::NoSeries => Missing { why: "it shows no such series".to_owned(), is_outage: false },
         })?;
         if measured.value(rule).is_none() && rule.kind != crate::rules::Kind::Quantile {
-            return missing("its value is no number", false);
+            return missing("its value is no number", true);
         }
         Ok(measured)
     }

@@ -104,10 +104,14 @@ impl History {
 
 impl Past {
     fn value_at(&self, at_ms: i64) -> Option<f64> {
-        self.points.back().filter(|(at, value)| *at == at_ms && !value.is_nan()).map(|(_, value)| *value)
+        self.points.back().filter(|(at, _)| *at == at_ms).map(|(_, value)| *value)
     }
 
+    /// No number where the series last said that it has none; left out of a sum it would count as zero.
     fn gained(&self, first_ms: i64) -> f64 {
+        if self.points.back().is_some_and(|(_, value)| value.is_nan()) {
+            return f64::NAN;
+        }
         let mut before = (self.born_ms > first_ms).then_some(0.0);
         let mut gained = 0.0;
         for (_, value) in self.points.iter().filter(|(at, value)| *at >= first_ms && !value.is_nan()) {
@@ -174,7 +178,7 @@ impl Measure {
 /// bound nothing is known but that bound.
 fn quantile(quantile: f64, buckets: &[(f64, f64)]) -> Option<f64> {
     let (last, finite) = buckets.split_last()?;
-    if last.0 != f64::INFINITY || finite.is_empty() || last.1 <= 0.0 {
+    if last.0 != f64::INFINITY || finite.is_empty() || last.1.is_nan() || last.1 <= 0.0 {
         return None;
     }
     let rank = quantile * last.1;

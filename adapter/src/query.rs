@@ -162,7 +162,7 @@ impl Queries {
         objects: Vec<(String, BTreeMap<String, String>)>,
         metric: &Metric<'_>,
     ) -> Result<Vec<Value>, Refusal> {
-        let (mut items, mut first_refusal) = (Vec::new(), None);
+        let (mut items, mut refusals) = (Vec::new(), Vec::new());
         for (name, pairs) in &objects {
             let selector = Selector::of_pairs(pairs);
             let total = if selector.is_empty() {
@@ -172,10 +172,12 @@ impl Queries {
             };
             match total {
                 Ok(total) => items.push(self.item(&Described { kind, api_version, name }, Some(of), metric, &total)),
-                Err(refusal) => first_refusal = first_refusal.or(Some(refusal)),
+                Err(refusal) => refusals.push(refusal),
             }
         }
-        match first_refusal {
+        // What somebody has to mend comes before what has nothing to tell.
+        refusals.sort_by_key(|refusal| !refusal.is_outage);
+        match refusals.into_iter().next() {
             Some(refusal) if items.is_empty() => Err(refusal),
             _ => Ok(items),
         }
@@ -257,7 +259,10 @@ fn unmeasured(metric: &Metric<'_>, missing: &[(String, Missing)]) -> Refusal {
         ordered.iter().take(NAMED_MAX).map(|(pod, gap)| format!("pod {pod}: {}", gap.why)).collect();
     let more = missing.len().saturating_sub(NAMED_MAX);
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-    Refusal::unavailable(format!("{} cannot be measured: {}{more}", metric.rule.name, named.join("; ")))
+    let words = format!("{} cannot be measured: {}{more}", metric.rule.name, named.join("; "));
+    let mut refusal = Refusal::unavailable(words);
+    refusal.is_outage = ordered.iter().any(|(_, gap)| gap.is_outage);
+    refusal
 }
 
 fn selector(query: &str, name: &str) -> Result<Selector, Refusal> {

@@ -7,9 +7,15 @@ pub(crate) struct Refusal {
     pub(crate) code: u16,
     reason: &'static str,
     pub(crate) message: String,
+    /// A source fails; without it there is only nothing to tell.
+    pub(crate) is_outage: bool,
 }
 
 impl Refusal {
+    fn new(code: u16, reason: &'static str, message: String) -> Refusal {
+        Refusal { code, reason, message, is_outage: false }
+    }
+
     pub(crate) fn no_such_path() -> Refusal {
         Refusal::not_found("the server could not find the requested resource".to_owned())
     }
@@ -19,20 +25,20 @@ impl Refusal {
     }
 
     pub(crate) fn not_found(message: String) -> Refusal {
-        Refusal { code: 404, reason: "NotFound", message }
+        Refusal::new(404, "NotFound", message)
     }
 
     pub(crate) fn bad_request(message: String) -> Refusal {
-        Refusal { code: 400, reason: "BadRequest", message }
+        Refusal::new(400, "BadRequest", message)
     }
 
     pub(crate) fn only_get() -> Refusal {
-        Refusal { code: 405, reason: "MethodNotAllowed", message: "every path takes GET only".to_owned() }
+        Refusal::new(405, "MethodNotAllowed", "every path takes GET only".to_owned())
     }
 
     /// For now: a source that fails may be back in a moment.
     pub(crate) fn unavailable(message: String) -> Refusal {
-        Refusal { code: 503, reason: "ServiceUnavailable", message }
+        Refusal::new(503, "ServiceUnavailable", message)
     }
 
     pub(crate) fn status(&self) -> Value {

@@ -90,6 +90,22 @@ fn a_gauge_is_the_sum_of_its_series_in_the_last_scrape_only() {
 }
 
 #[test]
+fn one_series_without_a_number_is_no_number_for_all() {
+    let is_nan = |pages: &[&str], name: &str| value(&history(pages), name).unwrap().is_nan();
+    assert!(is_nan(&["depth{q=\"a\"} 2\ndepth{q=\"b\"} NaN"], "depth"));
+    assert!(is_nan(&["hits_total 1", "hits_total NaN"], "rate"));
+    assert!(is_nan(
+        &[
+            "took_bucket{le=\"1\"} 0\ntook_bucket{le=\"+Inf\"} 0",
+            "took_bucket{le=\"1\"} 1\ntook_bucket{le=\"+Inf\"} NaN"
+        ],
+        "p95"
+    ));
+    // One that has a number again is counted from where it was.
+    check_rate(&["hits_total 1", "hits_total NaN", "hits_total 7"], Ok(3.0));
+}
+
+#[test]
 fn a_scrape_that_comes_late_is_left_out() {
     let mut late = history(&["hits_total 0", "hits_total 5"]);
     late.take(500, crate::exposition::parse("hits_total 2", |_| true).unwrap(), 10_000);

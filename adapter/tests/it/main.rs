@@ -70,6 +70,24 @@ fn a_source_that_fails_is_left_out_of_lists_and_fails_sums_until_it_is_back() {
 }
 
 #[test]
+fn a_source_that_is_endless_slow_or_unsure_is_an_outage_too() {
+    let cluster = Cluster::start(&[("a", 3), ("b", 4)]);
+    let adapter = Adapter::start(&cluster);
+    await_values(&adapter, SERVICE, &[("web", "7")]);
+    for (mood, reason) in [
+        (Mood::Endless, "longer than 4194304 bytes"),
+        (Mood::Dripping, "did not answer within"),
+        (Mood::Unsure, "its value is no number"),
+    ] {
+        cluster.pods[1].set(mood);
+        await_values(&adapter, PODS, &[("a", "3")]);
+        eventually(reason, || await_refusal(&adapter, SERVICE).contains(reason).then_some(()));
+        cluster.pods[1].set(Mood::Well);
+        await_values(&adapter, SERVICE, &[("web", "7")]);
+    }
+}
+
+#[test]
 fn rates_and_selections_are_of_what_was_asked_for() {
     let cluster = Cluster::start(&[("a", 3), ("b", 4)]);
     let adapter = Adapter::start(&cluster);

@@ -27,6 +27,12 @@ pub(crate) enum Mood {
     Silent,
     /// Answers what is no metrics page.
     Garbled,
+    /// Answers a page without an end.
+    Endless,
+    /// Answers, a byte at a time.
+    Dripping,
+    /// Has no number to show.
+    Unsure,
 }
 
 impl Cluster {
@@ -60,6 +66,9 @@ impl PodStandIn {
             // Held for longer than anybody waits.
             mood if mood == Mood::Silent as u8 => std::thread::sleep(std::time::Duration::from_secs(2)),
             mood if mood == Mood::Garbled as u8 => answer(stream, 200, "<html>\n"),
+            mood if mood == Mood::Unsure as u8 => answer(stream, 200, "work_queue_depth NaN\n"),
+            mood if mood == Mood::Endless as u8 => write_on(stream, &"# filler\n".repeat(8000)),
+            mood if mood == Mood::Dripping as u8 => write_on(stream, "#"),
             _ => {
                 let good = born.elapsed().as_millis() / 100;
                 let page = format!(
@@ -130,6 +139,17 @@ fn serve(handle: impl Fn(&str, TcpStream) + Send + Sync + 'static) -> u16 {
         }
     });
     port
+}
+
+/// A body of such pieces until the other side has had enough.
+fn write_on(mut stream: TcpStream, piece: &str) {
+    let mut sent = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+    while sent.is_ok() {
+        sent = stream.write_all(piece.as_bytes());
+        if piece.len() == 1 {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
 }
 
 fn answer(mut stream: TcpStream, code: u16, body: &str) {
