@@ -10,7 +10,6 @@ mod flags;
 mod job;
 mod merge;
 mod run;
-mod say;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -45,11 +44,11 @@ fn run_with(args: impl Iterator<Item = OsString>) -> u8 {
     match result {
         Ok(code) => code,
         Err(Failure::Usage(message)) => {
-            say::err(&format!("loadgen: {message}\nsee `loadgen --help`"));
+            eprintln!("loadgen: {message}\nsee `loadgen --help`");
             exit::USAGE
         }
         Err(Failure::CouldNotRun(error)) => {
-            say::err(&format!("loadgen: {error:#}"));
+            eprintln!("loadgen: {error:#}");
             exit::COULD_NOT_RUN
         }
     }

@@ -108,6 +108,9 @@ pub struct RunFlags {
     /// Mean pause between the requests of a session
     #[arg(long, help_heading = "Load", requires = "session_requests")]
     pub think: Option<String>,
+    /// Serve what was counted so far to Prometheus while the load runs; port 0 takes a free one
+    #[arg(long, help_heading = "Output", value_name = "ADDRESS:PORT")]
+    pub metrics: Option<String>,
     /// Show the planned rate as a chart and do nothing
     #[arg(long, help_heading = "Load")]
     pub plan: bool,

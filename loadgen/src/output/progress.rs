@@ -19,10 +19,8 @@ pub fn line(record: &Record, history: &History) -> Option<String> {
         time(row.response.p99 as f64),
         interval.connections.open,
     );
-    for (name, count) in [("waiting", interval.backlog), ("shed", requests.shed), ("unsent", requests.unsent)] {
-        if count > 0 {
-            line.push_str(&format!("  {name} {count}"));
-        }
+    if interval.backlog > 0 {
+        line.push_str(&format!("  waiting {}", interval.backlog));
     }
     if interval.pods.len() > 1 {
         line.push_str(&format!("  pods {}", interval.pods.len()));
