@@ -19,6 +19,7 @@ use loadgen::stream::Record;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use crate::generator::shown_at;
 use crate::pods;
 use crate::problem;
 use crate::workload::{MANAGED_BY, MANAGER};
@@ -33,6 +34,8 @@ const REREAD_AFTER: Duration = Duration::from_millis(300);
 const COMPLAINTS_MAX: usize = 20;
 /// By this label the pods of one load are found.
 const INSTANCE: &str = "app.kubernetes.io/instance";
+/// Where a generator shows Prometheus what it counts.
+const METRICS_PORT: u16 = 9100;
 const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 
 /// What to run, and how often.
@@ -171,9 +174,12 @@ fn manifest(order: &Order<'_>, start_unix_ms: i64) -> Result<Value> {
         "image": order.image,
         "imagePullPolicy": "IfNotPresent",
         "args": [order.url, "--intervals", "--part", part, "--start-at", start_unix_ms.to_string(),
-            "--scenario", scenario],
-        "env": [{"name": "PART",
-            "valueFrom": {"fieldRef": {"fieldPath": format!("metadata.annotations['{INDEX}']")}}}],
+            "--scenario", scenario, "--metrics", format!("$(POD_IP):{METRICS_PORT}")],
+        "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],
+        "env": [
+            {"name": "PART", "valueFrom": {"fieldRef": {"fieldPath": format!("metadata.annotations['{INDEX}']")}}},
+            {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        ],
         // No limit: a generator that is held back measures itself.
         "resources": {"requests": {"cpu": "50m", "memory": "32Mi"}},
         "securityContext": {"allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
@@ -241,6 +247,8 @@ async fn follow(pods: Api<Pod>, name: String, index: usize, heard: mpsc::Sender<
                         let is_last = matches!(record, Record::Summary(_));
                         (Heard::Said(index, Box::new(record)), is_last)
                     }
+                    // Whoever scrapes it learns from the pod where.
+                    Err(_) if shown_at(&line).is_some() => continue,
                     Err(_) => (Heard::Complained(index, line), false),
                 };
                 if heard.send(said).await.is_err() {
@@ -307,6 +315,11 @@ mod tests {
         );
         let again = Scenario::parse(args[7], std::path::Path::new(".")).unwrap();
         assert_eq!(again, scenario, "the scenario survives its way through the command line");
+        assert_eq!(args[8..], ["--metrics", "$(POD_IP):9100"]);
+        let pod = &job["spec"]["template"]["spec"];
+        assert_eq!(pod["securityContext"]["runAsNonRoot"], true, "the namespace enforces the restricted standard");
+        assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+        assert_eq!(pod["containers"][0]["securityContext"]["capabilities"]["drop"], json!(["ALL"]));
         serde_json::from_value::<Job>(job).unwrap();
     }
 }

@@ -15,6 +15,12 @@ use tokio::process::{Child, ChildStdout, Command};
 use crate::child::bound_to_us;
 use crate::fleet::Fleet;
 use crate::problem;
+use crate::prometheus::Targets;
+
+/// `host:port` of the line in which a generator says where its metrics are.
+pub(crate) fn shown_at(line: &str) -> Option<&str> {
+    line.strip_prefix("metrics http://")?.strip_suffix("/metrics")
+}
 
 /// Who sends the load.
 pub(crate) enum Sender {
@@ -73,9 +79,14 @@ pub(crate) struct Generator {
 }
 
 impl Generator {
-    /// Runs the load of a scenario file against a URL.
-    pub(crate) fn spawn(binary: &Path, scenario: &Path, url: &str) -> Result<Generator> {
-        let mut child = bound_to_us(Command::new(binary).arg(url).arg("--scenario").arg(scenario).arg("--intervals"))
+    /// Runs the load of a scenario file against a URL. It shows its metrics to whoever follows `targets`.
+    pub(crate) fn spawn(binary: &Path, scenario: &Path, url: &str, targets: Option<Targets>) -> Result<Generator> {
+        let mut command = Command::new(binary);
+        command.arg(url).arg("--scenario").arg(scenario).arg("--intervals");
+        if targets.is_some() {
+            command.args(["--metrics", "127.0.0.1:0"]);
+        }
+        let mut child = bound_to_us(&mut command)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -88,6 +99,10 @@ impl Generator {
         tokio::spawn(async move {
             let mut lines = BufReader::new(stderr).lines();
             while let Ok(Some(line)) = lines.next_line().await {
+                if let (Some(targets), Some(address)) = (&targets, shown_at(&line)) {
+                    targets.set(Some(address));
+                    continue;
+                }
                 let mut kept = kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 kept.push_back(line);
                 if kept.len() > COMPLAINTS_MAX {

@@ -5,6 +5,7 @@
 //! API server is reached by its kubeconfig. At pace fast every time is a thirtieth. Functions of text, no process.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Pod;
@@ -20,6 +21,8 @@ const WINDOW_MIN_S: u64 = 4;
 /// Files that the configuration names, relative to its own.
 pub(crate) const PODS: &str = "pods.json";
 pub(crate) const NODES: &str = "nodes.json";
+/// The generator of a load that runs on this machine.
+const GENERATORS: &str = "generators.json";
 pub(crate) const TOKEN: &str = "token";
 pub(crate) const AUTHORITY: &str = "ca.crt";
 
@@ -55,8 +58,8 @@ pub(crate) fn config(component: &str, access: &Access, pace: Pace) -> Result<Str
         let discovery = job.remove("kubernetes_sd_configs");
         let of_nodes = discovery.as_ref().is_some_and(|found| found[0]["role"] == "node");
         if discovery.is_some() {
-            let file = if of_nodes { NODES } else { PODS };
-            job.insert("file_sd_configs".to_owned(), json!([{ "files": [file], "refresh_interval": "5s" }]));
+            let files: &[&str] = if of_nodes { &[NODES] } else { &[PODS, GENERATORS] };
+            job.insert("file_sd_configs".to_owned(), json!([{ "files": files, "refresh_interval": "5s" }]));
         } else {
             // A Service's name means nothing out here. The embedded API server has kube-state-metrics' series itself.
             job.insert("static_configs".to_owned(), json!([{ "targets": [access.address] }]));
@@ -144,6 +147,39 @@ fn pod_labels(pod: &Pod) -> BTreeMap<String, String> {
         labels.insert(format!("__meta_kubernetes_pod_label_{key}"), value.clone());
     }
     labels
+}
+
+/// How the Prometheus of `observe` learns of a generator on this machine: a file beside its configuration, which tells of the
+/// generator what Kubernetes would tell of its pod. Empty again when this is dropped.
+pub(crate) struct Targets {
+    file: PathBuf,
+    namespace: String,
+}
+
+impl Targets {
+    /// Nothing where nobody has observed this profile.
+    pub(crate) fn of(dir: &Path, namespace: &str) -> Option<Targets> {
+        dir.is_dir().then(|| Targets { file: dir.join(GENERATORS), namespace: namespace.to_owned() })
+    }
+
+    pub(crate) fn set(&self, address: Option<&str>) {
+        let labels = json!({
+            "__meta_kubernetes_namespace": self.namespace,
+            "__meta_kubernetes_pod_name": "this-machine",
+            "__meta_kubernetes_pod_label_app_kubernetes_io_name": "swell-loadgen",
+            "__meta_kubernetes_pod_container_port_name": "metrics",
+        });
+        let targets: Vec<Value> =
+            address.map(|address| json!({ "targets": [address], "labels": labels })).into_iter().collect();
+        // A load is not given up because nobody can watch it.
+        let _ = std::fs::write(&self.file, json!(targets).to_string());
+    }
+}
+
+impl Drop for Targets {
+    fn drop(&mut self) {
+        self.set(None);
+    }
 }
 
 /// Nodes through the API server's proxy: an embedded node has no kubelet port of its own.

@@ -18,6 +18,7 @@ use crate::lab::Lab;
 use crate::observer;
 use crate::own_image;
 use crate::problem;
+use crate::prometheus::Targets;
 use crate::report::{self, Report};
 use crate::run::{self, Recorder};
 use crate::run_dir::{ClusterFacts, RunDir, RunPlan, VERSION, shown};
@@ -121,7 +122,11 @@ pub(crate) async fn perform(
             lab.terminal.say(&format!("{generators} generators of Job {} start in step", order.name));
             Sender::Pods(Box::new(Fleet::start(&seen.client, &order).await?))
         }
-        _ => Sender::Child(Box::new(Generator::spawn(&lab.workspace.binary("loadgen"), &load_file, &base)?)),
+        _ => {
+            let observed = lab.workspace.state_dir().join(&lab.profile).join("prometheus");
+            let targets = session.and_then(|session| Targets::of(&observed, &session.namespace));
+            Sender::Child(Box::new(Generator::spawn(&lab.workspace.binary("loadgen"), &load_file, &base, targets)?))
+        }
     };
     let settle = match (&target.cluster, session) {
         (Some(seen), Some(session)) => run::settle(&scenario.expect, seen.facts.min_replicas, session.pace),
