@@ -7,9 +7,8 @@
 // Helpers outside of `#[test]` functions fail a test by panicking too.
 #![allow(clippy::unwrap_used)]
 
-use std::io::BufRead;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,6 +25,10 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
+
+mod process;
+
+use process::Process;
 
 /// Reached only when something is broken.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -65,50 +68,20 @@ const WATCH_LIST: &str = "allowWatchBookmarks=true&resourceVersionMatch=NotOlder
 
 /// A nanokube that ends with the test.
 struct Daemon {
-    process: Child,
     kubeconfig: PathBuf,
     client: Client,
+    _process: Process,
     _dir: tempfile::TempDir,
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        end(&mut self.process);
-    }
-}
-
-/// A process that ends with the test.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        end(&mut self.0);
-    }
-}
-
-fn end(process: &mut Child) {
-    let _ = rustix::process::kill_process(rustix::process::Pid::from_child(process), rustix::process::Signal::TERM);
-    let _ = process.wait();
 }
 
 impl Daemon {
     fn start(without: &[&str]) -> Daemon {
         let dir = tempfile::tempdir().unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_nanokube"))
-            .arg("--dir")
-            .arg(dir.path())
-            .args(["start", "--foreground"])
-            .args(without.iter().flat_map(|part| ["--without", part]))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        std::io::BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line.trim(), "ready");
+        let args: Vec<&str> = without.iter().flat_map(|part| ["--without", part]).collect();
+        let process = process::start(dir.path(), &args);
         let kubeconfig = dir.path().join("kubeconfig");
         let client = Client::from_kubeconfig(&kubeconfig).unwrap();
-        Daemon { process, kubeconfig, client, _dir: dir }
+        Daemon { kubeconfig, client, _process: process, _dir: dir }
     }
 
     async fn create(&self, collection: &str, object: Value) {

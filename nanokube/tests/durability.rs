@@ -7,12 +7,13 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use nanokube::client::{Call, Client};
 use serde_json::{Value, json};
+
+mod process;
 
 const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const NAMES: u64 = 20;
@@ -31,22 +32,6 @@ impl Random {
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
-fn start(dir: &Path) -> Child {
-    use std::io::BufRead;
-    let mut child = Command::new(env!("CARGO_BIN_EXE_nanokube"))
-        .arg("--dir")
-        .arg(dir)
-        .args(["start", "--foreground"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line.trim(), "ready");
-    child
 }
 
 /// Writes until the connection breaks; returns what was acknowledged: name to value, None for removed.
@@ -89,15 +74,15 @@ async fn acknowledged_writes_survive_kill_9_at_any_instant() {
     let mut random = Random(seed);
     let mut revision = 0;
     for round in 0..setting("NANOKUBE_KILLS", 5) {
-        let mut daemon = start(dir.path());
+        let mut daemon = process::start(dir.path(), &[]);
         let writer = Random(seed.wrapping_add(round + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         let writing = tokio::spawn(write_until_killed(dir.path().to_path_buf(), round, writer));
         tokio::time::sleep(Duration::from_millis(20 + random.below(300))).await;
-        daemon.kill().unwrap();
-        daemon.wait().unwrap();
+        daemon.0.kill().unwrap();
+        daemon.0.wait().unwrap();
         let acknowledged = writing.await.unwrap();
 
-        let mut daemon = start(dir.path());
+        let mut daemon = process::start(dir.path(), &[]);
         let client = Client::from_kubeconfig(&dir.path().join("kubeconfig")).unwrap();
         let list = client.get(CONFIG_MAPS).await.unwrap().json();
         let items = list["items"].as_array().unwrap();
@@ -109,7 +94,7 @@ async fn acknowledged_writes_survive_kill_9_at_any_instant() {
         let now: u64 = list["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
         assert!(now > revision, "revisions go back from {revision} to {now}, seed {seed}");
         revision = now;
-        daemon.kill().unwrap();
-        daemon.wait().unwrap();
+        daemon.0.kill().unwrap();
+        daemon.0.wait().unwrap();
     }
 }

@@ -3,36 +3,21 @@
 // Helpers outside of `#[test]` functions fail a test by panicking too.
 #![allow(clippy::unwrap_used)]
 
-use std::io::BufRead;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nanokube::client::Client;
 use nanokube::controllers::hpa::lease::{Election, Times};
 use serde_json::{Value, json};
 
+mod process;
+
+use process::{nanokube, start};
+
 /// Reached only when something is broken.
 const PATIENCE: Duration = Duration::from_secs(60);
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
 const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/horizontal-pod-autoscaler";
 const HPAS: &str = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers";
-
-/// A process that ends with the test.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&self.0), rustix::process::Signal::TERM);
-        let _ = self.0.wait();
-    }
-}
-
-fn nanokube(dir: &Path, args: &[&str]) -> Process {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_nanokube"));
-    command.arg("--dir").arg(dir).args(args).stdout(Stdio::piped()).stderr(Stdio::null());
-    Process(command.spawn().unwrap())
-}
 
 async fn until(client: &Client, path: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let deadline = Instant::now() + PATIENCE;
@@ -60,10 +45,7 @@ fn autoscaler(name: &str, target: &str, metric: Value) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_cluster_without_an_autoscaler_is_scaled_by_one_from_elsewhere() {
     let dir = tempfile::tempdir().unwrap();
-    let mut daemon = nanokube(dir.path(), &["start", "--foreground", "--without", "hpa"]);
-    let mut line = String::new();
-    std::io::BufReader::new(daemon.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line.trim(), "ready");
+    let _daemon = start(dir.path(), &["--without", "hpa"]);
     let kubeconfig = dir.path().join("kubeconfig");
     let client = Client::from_kubeconfig(&kubeconfig).unwrap();
     let template = json!({
@@ -112,10 +94,7 @@ async fn a_cluster_without_an_autoscaler_is_scaled_by_one_from_elsewhere() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn one_autoscaler_acts_at_a_time_and_another_takes_over_when_it_is_gone() {
     let dir = tempfile::tempdir().unwrap();
-    let mut daemon = nanokube(dir.path(), &["start", "--foreground", "--without", "hpa"]);
-    let mut line = String::new();
-    std::io::BufReader::new(daemon.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line.trim(), "ready");
+    let _daemon = start(dir.path(), &["--without", "hpa"]);
     let client = Client::from_kubeconfig(&dir.path().join("kubeconfig")).unwrap();
     let lease = Duration::from_secs(1);
     let times = Times { lease, renew: Duration::from_secs(30), retry: Duration::from_millis(50) };

@@ -6,8 +6,6 @@
 #![allow(clippy::unwrap_used)]
 
 use std::borrow::Cow;
-use std::io::BufRead;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +26,10 @@ use kube::runtime::watcher;
 use kube::{Client, Resource, ResourceExt};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
+
+mod process;
+
+use process::Process;
 
 /// Reached only when something is broken.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -129,29 +131,16 @@ fn definition() -> CustomResourceDefinition {
 
 /// A cluster of the test's own, ended with it.
 struct Cluster {
-    daemon: Child,
+    _daemon: Process,
     client: Client,
     _dir: tempfile::TempDir,
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        let pid = rustix::process::Pid::from_child(&self.daemon);
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        let _ = self.daemon.wait();
-    }
 }
 
 impl Cluster {
     /// One in which fleets are known.
     async fn start() -> Cluster {
         let dir = tempfile::tempdir().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_nanokube"));
-        command.arg("--dir").arg(dir.path()).args(["start", "--foreground", "--hpa-sync-period", "200ms"]);
-        let mut daemon = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut line = String::new();
-        std::io::BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line.trim(), "ready");
+        let daemon = process::start(dir.path(), &["--hpa-sync-period", "200ms"]);
         let kubeconfig = Kubeconfig::read_from(dir.path().join("kubeconfig")).unwrap();
         let options = KubeConfigOptions::default();
         let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
@@ -160,7 +149,7 @@ impl Cluster {
         definitions.create(&PostParams::default(), &definition()).await.unwrap();
         let established = await_condition(definitions, "fleets.example.dev", conditions::is_crd_established());
         within(established).await.unwrap();
-        Cluster { daemon, client, _dir: dir }
+        Cluster { _daemon: daemon, client, _dir: dir }
     }
 
     fn api<K>(&self) -> Api<K>

@@ -6,9 +6,8 @@
 // Helpers outside of `#[test]` functions fail a test by panicking too.
 #![allow(clippy::unwrap_used)]
 
-use std::io::BufRead;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +20,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+mod process;
+
+use process::Process;
+
 const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
@@ -29,32 +32,15 @@ const RESIDENT_LIMIT_MB: f64 = 150.0;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Daemon {
+    process: Process,
     dir: tempfile::TempDir,
-    process: Child,
     client: Client,
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 impl Daemon {
     fn start() -> Daemon {
         let dir = tempfile::tempdir().unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_nanokube"))
-            .arg("--dir")
-            .arg(dir.path())
-            .args(["start", "--foreground"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        std::io::BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert_eq!(line.trim(), "ready");
+        let process = process::start(dir.path(), &[]);
         let client = Client::from_kubeconfig(&dir.path().join("kubeconfig")).unwrap();
         Daemon { dir, process, client }
     }
@@ -66,7 +52,7 @@ impl Daemon {
     async fn assert_well(&self) {
         let answer = self.send(&get("/healthz")).await;
         assert_eq!((answer.status, &answer.body[..]), (200, &b"ok"[..]));
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.0.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
         let resident_mb = line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0;
         assert!(resident_mb < RESIDENT_LIMIT_MB, "{resident_mb} MB");
@@ -298,20 +284,18 @@ async fn connections_that_never_end_their_request_cost_nothing() {
 }
 
 /// The daemon on a small disk of its own, which a file fills; None where this machine allows no such thing.
-fn start_on_small_disk(dir: &Path) -> Option<Child> {
+fn start_on_small_disk(dir: &Path) -> Option<Process> {
     let script = "mount -t tmpfs -o size=6m disk \"$0\" && head -c 2000000 /dev/zero > \"$0/filler\" && \
                   exec \"$1\" --dir \"$0/data\" start --foreground";
-    let mut process = Command::new("unshare")
+    let process = Command::new("unshare")
         .args(["--map-root-user", "--mount", "sh", "-c", script])
         .arg(dir)
         .arg(env!("CARGO_BIN_EXE_nanokube"))
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
-        .spawn()
-        .ok()?;
-    let mut line = String::new();
-    std::io::BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    (line.trim() == "ready").then_some(process)
+        .spawn();
+    let mut process = Process(process.ok()?);
+    process.is_ready().then_some(process)
 }
 
 #[tokio::test]
@@ -323,7 +307,7 @@ async fn a_full_disk_refuses_writes_and_serves_reads_until_there_is_space() {
     };
     // Its disk is seen through it.
     let disk =
-        Path::new("/proc").join(process.id().to_string()).join("root").join(dir.path().strip_prefix("/").unwrap());
+        Path::new("/proc").join(process.0.id().to_string()).join("root").join(dir.path().strip_prefix("/").unwrap());
     let client = Client::from_kubeconfig(&disk.join("data/kubeconfig")).unwrap();
     let daemon = Daemon { dir, process, client };
     let big = |name: &str| json!({ "metadata": { "name": name }, "data": { "k": "x".repeat(400_000) } }).to_string();
