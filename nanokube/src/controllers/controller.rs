@@ -11,6 +11,7 @@ use super::replica_set::{self, ReplicaSets};
 use super::{
     cron_job, daemon_set, definition, deployment, disruption, events, garbage, job, namespace, node_taints, quota,
     scheduler, stateful_set,
+    taint_eviction::{self, TaintEviction},
 };
 use crate::cluster::{Change, Snapshot};
 use crate::kind::Registry;
@@ -115,11 +116,14 @@ fn workloads() -> [Controller; 6] {
     ]
 }
 
-fn services_and_nodes() -> [Controller; 4] {
-    let mut slices = Endpoints::default();
+fn services_and_nodes() -> [Controller; 5] {
+    let (mut slices, mut evictions) = (Endpoints::default(), TaintEviction::default());
     [
         Controller::of_kinds("node-taints", node_taints::INPUTS, |view| {
             node_taints::reconcile(view.snapshot, view.now)
+        }),
+        Controller::of_kinds("taint-eviction", taint_eviction::INPUTS, move |view| {
+            evictions.reconcile(view.snapshot, view.now)
         }),
         Controller::of_kinds("scheduler", scheduler::INPUTS, |view| scheduler::reconcile(view.snapshot, view.now))
             .of_component(SCHEDULER),

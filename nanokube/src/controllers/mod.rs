@@ -29,6 +29,7 @@ pub mod quota;
 pub mod replica_set;
 pub mod scheduler;
 pub mod stateful_set;
+pub mod taint_eviction;
 
 pub mod condition;
 pub mod controller_revision;

@@ -1,5 +1,5 @@
 //! Nodes: what keeps pods away is written on them as taints, `unschedulable` for a cordoned one and `not-ready` or
-//! `unreachable` for one that is not well. Pods are not evicted: the one node there is has nowhere to send them.
+//! `unreachable` for one that is not well. None of these evicts pods: the one node there is has nowhere to send them.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};

@@ -194,13 +194,15 @@ fn untolerated<'a>(candidate: &Value, node: &'a Value) -> Option<&'a Value> {
 }
 
 pub(super) fn tolerates(candidate: &Value, taint: &Value) -> bool {
-    object::array_at(candidate, "/spec/tolerations").iter().any(|toleration| {
-        let text = |pointer: &str| object::str_at(toleration, pointer);
-        let effect = text("/effect").is_empty() || text("/effect") == object::str_at(taint, "/effect");
-        let key = text("/key").is_empty() || text("/key") == object::str_at(taint, "/key");
-        let value = text("/operator") == "Exists" || text("/value") == object::str_at(taint, "/value");
-        effect && key && value
-    })
+    object::array_at(candidate, "/spec/tolerations").iter().any(|toleration| matches_taint(toleration, taint))
+}
+
+pub(super) fn matches_taint(toleration: &Value, taint: &Value) -> bool {
+    let text = |pointer: &str| object::str_at(toleration, pointer);
+    let effect = text("/effect").is_empty() || text("/effect") == object::str_at(taint, "/effect");
+    let key = text("/key").is_empty() || text("/key") == object::str_at(taint, "/key");
+    let value = text("/operator") == "Exists" || text("/value") == object::str_at(taint, "/value");
+    effect && key && value
 }
 
 /// Node selector and required node affinity.
