@@ -33,6 +33,10 @@ pub(crate) fn observe(
     all.push(usage(client, workload, selector));
     let mut last: HashMap<String, Observation> = HashMap::new();
     all.filter(move |seen| {
+        // A watch that tells again may break again.
+        if let Some(watch) = watch_of(seen) {
+            last.remove(&interruption_of(watch));
+        }
         let fresh = match subject(seen) {
             Some(subject) => last.insert(subject, seen.clone()).as_ref() != Some(seen),
             None => true,
@@ -48,8 +52,25 @@ fn subject(seen: &Observation) -> Option<String> {
         Observation::Deployment { .. } => Some("deployment".to_owned()),
         Observation::Pod { name, .. } => Some(format!("pod/{name}")),
         Observation::Usage { .. } => Some("usage".to_owned()),
-        Observation::Event { .. } | Observation::Interrupted { .. } => None,
+        // A watch is tried again and again; that it still fails is no news.
+        Observation::Interrupted { what, .. } => Some(interruption_of(what)),
+        Observation::Event { .. } => None,
     }
+}
+
+/// The watch that an observation comes from, as its interruptions call it.
+fn watch_of(seen: &Observation) -> Option<&'static str> {
+    match seen {
+        Observation::Autoscaler { .. } => Some("autoscaler"),
+        Observation::Deployment { .. } => Some("deployment"),
+        Observation::Pod { .. } => Some("pods"),
+        Observation::Event { .. } => Some("events"),
+        Observation::Usage { .. } | Observation::Interrupted { .. } => None,
+    }
+}
+
+fn interruption_of(watch: &str) -> String {
+    format!("interrupted/{watch}")
 }
 
 fn autoscaler(client: &Client, workload: &Workload) -> BoxStream<'static, Observation> {
@@ -72,23 +93,53 @@ fn deployment(client: &Client, workload: &Workload) -> BoxStream<'static, Observ
         .boxed()
 }
 
+/// After a watch broke, pods that are not listed again have gone meanwhile.
 fn pods(client: &Client, workload: &Workload, selector: &str) -> BoxStream<'static, Observation> {
     let api: Api<Pod> = Api::namespaced(client.clone(), &workload.namespace);
     let selected = watcher::Config::default().labels(selector);
+    let mut roll = Roll::default();
     watcher(api, selected)
         .default_backoff()
-        .filter_map(|event| {
+        .flat_map(move |event| {
             let seen = match event {
-                Ok(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod)) => {
-                    Some(observation::of_pod(&pod, false))
-                }
-                Ok(watcher::Event::Delete(pod)) => Some(observation::of_pod(&pod, true)),
-                Ok(watcher::Event::Init | watcher::Event::InitDone) => None,
-                Err(error) => Some(interrupted("pods", &error)),
+                Ok(event) => roll.call(event),
+                Err(error) => vec![interrupted("pods", &error)],
             };
-            std::future::ready(seen)
+            futures::stream::iter(seen)
         })
         .boxed()
+}
+
+/// The pods that are there, as far as a watch has told.
+#[derive(Default)]
+struct Roll {
+    present: HashMap<String, Pod>,
+    /// Present before the watch was set up again, and not listed since.
+    unconfirmed: HashMap<String, Pod>,
+}
+
+impl Roll {
+    fn call(&mut self, event: watcher::Event<Pod>) -> Vec<Observation> {
+        match event {
+            watcher::Event::Init => {
+                self.unconfirmed = std::mem::take(&mut self.present);
+                Vec::new()
+            }
+            watcher::Event::Apply(pod) | watcher::Event::InitApply(pod) => {
+                self.unconfirmed.remove(&pod.name_any());
+                let seen = observation::of_pod(&pod, false);
+                self.present.insert(pod.name_any(), pod);
+                vec![seen]
+            }
+            watcher::Event::Delete(pod) => {
+                self.present.remove(&pod.name_any());
+                vec![observation::of_pod(&pod, true)]
+            }
+            watcher::Event::InitDone => {
+                self.unconfirmed.drain().map(|(_, pod)| observation::of_pod(&pod, true)).collect()
+            }
+        }
+    }
 }
 
 /// Events that were there before are history, not news; after a watch broke, those already told are left out.
@@ -188,4 +239,35 @@ fn percent_encoded(c: char) -> Vec<char> {
     }
     let mut buffer = [0; 4];
     c.encode_utf8(&mut buffer).bytes().flat_map(|byte| format!("%{byte:02X}").chars().collect::<Vec<_>>()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_that_went_while_the_watch_was_broken_is_told_as_gone() {
+        let pod = |name: &str| Pod {
+            metadata: kube::api::ObjectMeta { name: Some(name.to_owned()), ..Default::default() },
+            ..Pod::default()
+        };
+        let gone = |seen: &[Observation]| -> Vec<String> {
+            let gone = seen.iter().filter_map(|seen| match seen {
+                Observation::Pod { name, gone: true, .. } => Some(name.clone()),
+                _ => None,
+            });
+            gone.collect()
+        };
+        let mut roll = Roll::default();
+        let mut call = |event| gone(&roll.call(event));
+        assert_eq!(call(watcher::Event::Init), [""; 0]);
+        for name in ["a", "b", "c"] {
+            call(watcher::Event::InitApply(pod(name)));
+        }
+        assert_eq!(call(watcher::Event::InitDone), [""; 0]);
+        assert_eq!(call(watcher::Event::Delete(pod("c"))), ["c"]);
+        call(watcher::Event::Init);
+        call(watcher::Event::InitApply(pod("b")));
+        assert_eq!(call(watcher::Event::InitDone), ["a"]);
+    }
 }
