@@ -127,9 +127,21 @@ fn request_milli(deployment: &Deployment) -> Option<i64> {
     Some(sum)
 }
 
+/// The pods' labels and expressions: `app=web,tier in (front,back),!canary`.
 fn selector(deployment: &Deployment) -> String {
-    let labels = deployment.spec.as_ref().and_then(|spec| spec.selector.match_labels.clone()).unwrap_or_default();
-    labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+    let Some(selector) = deployment.spec.as_ref().map(|spec| &spec.selector) else { return String::new() };
+    let labels = selector.match_labels.iter().flatten().map(|(key, value)| format!("{key}={value}"));
+    let expressions = selector.match_expressions.iter().flatten().map(|expression| {
+        let key = &expression.key;
+        let values = expression.values.clone().unwrap_or_default().join(",");
+        match expression.operator.as_str() {
+            "In" => format!("{key} in ({values})"),
+            "NotIn" => format!("{key} notin ({values})"),
+            "DoesNotExist" => format!("!{key}"),
+            _ => key.clone(),
+        }
+    });
+    labels.chain(expressions).collect::<Vec<_>>().join(",")
 }
 
 fn cluster_url(service: &Service) -> Option<String> {
@@ -222,6 +234,15 @@ mod tests {
         }
         let error = Workload::find(&manifests()[2..]).unwrap_err().to_string();
         assert!(error.contains("Service that selects"), "{error}");
+    }
+
+    #[test]
+    fn expressions_of_a_selector_count_as_its_labels_do() {
+        let deployment = serde_json::from_value(json!({"metadata": {}, "spec": {"template": {}, "selector": {
+            "matchLabels": {"app": "web"}, "matchExpressions": [
+                {"key": "tier", "operator": "In", "values": ["front", "back"]},
+                {"key": "canary", "operator": "DoesNotExist"}, {"key": "team", "operator": "Exists"}]}}}));
+        assert_eq!(selector(&deployment.unwrap()), "app=web,tier in (front,back),!canary,team");
     }
 
     #[test]
