@@ -77,6 +77,59 @@ Examples:
   cargo xtask doctor --env prod    whether its pods would fit here
   cargo xtask doctor -o json";
 
+const OBSERVE_EXAMPLES: &str = "\
+Examples:
+  cargo xtask observe             http://127.0.0.1:9090
+  cargo xtask observe --port 0    a free port";
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  cargo xtask status
+  cargo xtask status -o json | jq .url";
+
+const REPORT_EXAMPLES: &str = "\
+Examples:
+  cargo xtask report                        the latest run
+  cargo xtask report -o json | jq .verdict
+  cargo xtask report --junit scaling.xml";
+
+const RUNS_EXAMPLES: &str = "\
+Examples:
+  cargo xtask runs
+  cargo xtask runs --keep 5    removes all but the last five";
+
+const COMPARE_EXAMPLES: &str = "\
+Examples:
+  cargo xtask compare 20261124-004847-demo 20261124-010203-demo";
+
+const TEARDOWN_EXAMPLES: &str = "\
+Examples:
+  cargo xtask teardown
+  cargo xtask teardown --keep-cluster    for the next setup";
+
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  cargo xtask demo                         on the embedded cluster: nothing to install
+  cargo xtask demo --cluster minikube
+  cargo xtask demo --scenario spike --keep";
+
+const CONFORMANCE_EXAMPLES: &str = "\
+Examples:
+  cargo xtask conformance hpa         decisions of the real controller
+  cargo xtask conformance api         exchanges with a real API server
+  cargo xtask conformance timeline    the path of a recorded cluster, ten minutes";
+
+const TEST_EXAMPLES: &str = "\
+Examples:
+  cargo xtask test
+  cargo xtask test --only clippy
+  cargo xtask test --long --retries 1";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  source <(cargo xtask completions bash)    in ~/.bashrc; zsh the same, in ~/.zshrc
+  cargo xtask completions fish | source     in ~/.config/fish/config.fish";
+
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version, about = "Swell: an autoscaling lab for Kubernetes")]
 #[command(after_help = EXAMPLES, disable_help_subcommand = true, subcommand_required = true, arg_required_else_help = true)]
@@ -122,6 +175,7 @@ pub(crate) enum Verb {
     #[command(after_help = WATCH_EXAMPLES)]
     Watch(WatchArgs),
     /// Prometheus of this machine against the embedded cluster, with the rules of k8s, until Ctrl-C
+    #[command(after_help = OBSERVE_EXAMPLES)]
     Observe(ObserveArgs),
     /// Forward a local port to the service, each connection to another ready pod
     #[command(after_help = FORWARD_EXAMPLES)]
@@ -130,16 +184,22 @@ pub(crate) enum Verb {
     #[command(after_help = LOGS_EXAMPLES)]
     Logs(LogsArgs),
     /// What is set up, and how it is
+    #[command(after_help = STATUS_EXAMPLES)]
     Status(OutputArgs),
     /// Write the report of a recorded run again; needs no cluster
+    #[command(after_help = REPORT_EXAMPLES)]
     Report(ReportArgs),
     /// List the recorded runs, or remove old ones
+    #[command(after_help = RUNS_EXAMPLES)]
     Runs(RunsArgs),
     /// Two recorded runs side by side: scaling and latencies
+    #[command(after_help = COMPARE_EXAMPLES)]
     Compare(CompareArgs),
     /// Remove what setup made, and nothing else
+    #[command(after_help = TEARDOWN_EXAMPLES)]
     Teardown(TeardownArgs),
     /// Everything in one go at pace fast: set up, load, up, down, report, tear down
+    #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoArgs),
     /// Look for what is missing or wrong, and say how to mend it
     #[command(after_help = DOCTOR_EXAMPLES)]
@@ -148,7 +208,7 @@ pub(crate) enum Verb {
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(ExplainArgs),
     /// Compare this lab with what was recorded of Kubernetes
-    #[command(subcommand)]
+    #[command(subcommand, after_help = CONFORMANCE_EXAMPLES)]
     Conformance(ConformanceVerb),
     /// Pack the lab's container images, without a container engine
     #[command(after_help = IMAGE_EXAMPLES)]
@@ -157,8 +217,10 @@ pub(crate) enum Verb {
     #[command(after_help = RELEASE_EXAMPLES)]
     Release(ReleaseArgs),
     /// Everything that checks this project
+    #[command(after_help = TEST_EXAMPLES)]
     Test(TestArgs),
     /// Shell completions on stdout
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions(CompletionsArgs),
 }
 
@@ -179,8 +241,9 @@ pub(crate) struct SetupArgs {
     /// Your own image: a docker-archive to load, or a reference that the cluster can pull
     #[arg(long, value_name = "ARCHIVE-OR-REF")]
     pub image: Option<String>,
-    /// Push this project's image to that registry first (with skopeo, crane or docker), for clusters that pull
-    #[arg(long, value_name = "REGISTRY/PATH", conflicts_with = "image")]
+    /// Push the image (this project's, or that of an archive) to that registry first, with skopeo, crane or docker, for
+    /// clusters that pull
+    #[arg(long, value_name = "REGISTRY/PATH")]
     pub push: Option<String>,
     /// How long to wait for the rollout, and again for metrics, like 90s or 10m [default: 3m and 5m]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
@@ -508,6 +571,14 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_shows_examples() {
+        for verb in Cli::command().get_subcommands() {
+            let examples = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(examples.contains(&format!("cargo xtask {}", verb.get_name())), "{} shows none", verb.get_name());
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the user sees: steps with their durations, live lines, tables. Knows whether it writes to a person or to a pipe.
 //!
-//! No escape code ever reaches a pipe, and none reaches a terminal under `NO_COLOR`. People read stdout; problems go to
+//! No escape code ever reaches a pipe, and no colour reaches a terminal under `NO_COLOR`. People read stdout; problems go to
 //! stderr; with `-o json` nothing but JSON is on stdout.
 
 use std::cell::Cell;
