@@ -54,6 +54,12 @@ pub(crate) fn trouble(pod: &Pod) -> Option<(String, String)> {
     from_container.or_else(|| unschedulable(pod))
 }
 
+/// How long it has run.
+pub(crate) fn age_s(pod: &Pod, now: jiff::Timestamp) -> Option<i64> {
+    let started = pod.status.as_ref()?.start_time.as_ref()?;
+    Some(now.as_second() - started.0.as_second())
+}
+
 pub(crate) fn name(pod: &Pod) -> String {
     pod.name_any()
 }

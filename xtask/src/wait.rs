@@ -1,13 +1,15 @@
 //! Waiting for the cluster, by watch: a rollout, an autoscaler that sees its metric. Each wait has a limit, says meanwhile
 //! what is missing, and ends early when waiting cannot help (a pod that crashes, an image that is not there).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Result;
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::api::LogParams;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
@@ -26,6 +28,7 @@ pub(crate) struct Reached {
 pub(crate) const ROLLOUT_LIMIT: Duration = Duration::from_secs(180);
 /// Two scrapes, then one sync; with the addon of Minikube a scrape takes a minute.
 pub(crate) const METRICS_LIMIT: Duration = Duration::from_secs(300);
+pub(crate) const NO_SYNC: &str = "no sync yet";
 /// Pods may crash while what they need comes up; the third crash is no accident.
 const CRASHES_BORNE: i32 = 2;
 
@@ -41,6 +44,8 @@ pub(crate) async fn rollout(
     let pods: Api<Pod> = Api::namespaced(client.clone(), &workload.namespace);
     let named = watcher::Config::default().fields(&format!("metadata.name={}", workload.deployment));
     let selected = watcher::Config::default().labels(selector);
+    let template =
+        deployments.get(&workload.deployment).await?.spec.and_then(|spec| spec.template.spec).unwrap_or_default();
     let mut deployment_watch = watcher(deployments, named).default_backoff().touched_objects().boxed();
     let mut pod_watch = watcher(pods.clone(), selected).default_backoff().touched_objects().boxed();
     let deadline = tokio::time::sleep(limit);
@@ -66,7 +71,7 @@ pub(crate) async fn rollout(
                 }
                 at_once = false;
             },
-            seen = pod_watch.try_next() => if let Ok(Some(pod)) = seen {
+            seen = pod_watch.try_next() => if let Ok(Some(pod)) = seen && is_made_from(&template, &pod) {
                 unfit = unfit_words(&pod).or(unfit);
                 hopeless(&pods, &pod).await?;
             },
@@ -84,7 +89,7 @@ pub(crate) async fn scaling_active(
     let api: Api<HorizontalPodAutoscaler> = Api::namespaced(client.clone(), &workload.namespace);
     let named = watcher::Config::default().fields(&format!("metadata.name={}", workload.hpa));
     let mut watch = watcher(api, named).default_backoff().touched_objects().boxed();
-    let mut last = "no sync yet".to_owned();
+    let mut last = NO_SYNC.to_owned();
     let mut at_once = true;
     let waiting = async {
         while let Some(seen) = watch.next().await {
@@ -109,7 +114,7 @@ pub(crate) async fn scaling_active(
 pub(crate) fn scaling_state(hpa: &HorizontalPodAutoscaler) -> (bool, String) {
     let conditions = hpa.status.as_ref().and_then(|status| status.conditions.as_ref()).into_iter().flatten();
     let Some(active) = conditions.into_iter().find(|condition| condition.type_ == "ScalingActive") else {
-        return (false, "no sync yet".to_owned());
+        return (false, NO_SYNC.to_owned());
     };
     let reason = active.reason.clone().unwrap_or_default();
     if active.status == "True" {
@@ -149,6 +154,30 @@ impl RolloutState {
     fn words(&self) -> String {
         format!("{} of {} pods available", self.available, self.wanted)
     }
+}
+
+/// Whether a pod is of this template, as far as what keeps pods from starting goes. What ails those of an earlier one is
+/// being mended; and what the cluster adds makes no other template.
+fn is_made_from(template: &PodSpec, pod: &Pod) -> bool {
+    let made = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let same = |of: &Container, it: &Container| {
+        let said =
+            |it: &Container| (it.image.clone(), it.image_pull_policy.clone(), it.command.clone(), it.args.clone());
+        it.name == of.name
+            && said(it) == said(of)
+            && it.env == of.env
+            && asked(of).iter().all(|ask| asked(it).contains(ask))
+    };
+    template.containers.iter().all(|of| made.clone().any(|it| same(of, it)))
+}
+
+/// Requests and limits.
+fn asked(container: &Container) -> Vec<(bool, String, Quantity)> {
+    let Some(resources) = &container.resources else { return Vec::new() };
+    let listed = |limit: bool, of: &Option<BTreeMap<String, Quantity>>| {
+        of.iter().flatten().map(|(name, quantity)| (limit, name.clone(), quantity.clone())).collect::<Vec<_>>()
+    };
+    [listed(false, &resources.requests), listed(true, &resources.limits)].concat()
 }
 
 /// Why no node takes a pod; an autoscaler of nodes may still bring one.
@@ -203,5 +232,20 @@ mod tests {
         assert!(!state(4, 3, 2, 2).complete(), "the controller has not seen the new template");
         assert!(!state(3, 3, 3, 2).complete(), "an old pod is left");
         assert!(!state(3, 3, 2, 1).complete(), "a pod is not available");
+    }
+
+    #[test]
+    fn a_pod_of_an_earlier_template_is_told_from_one_that_the_cluster_added_to() {
+        let container =
+            |image: &str, cpu: &str| json!({"name": "c", "image": image, "resources": {"requests": {"cpu": cpu}}});
+        let template: PodSpec = serde_json::from_value(json!({"containers": [container("web:2", "100m")]})).unwrap();
+        let pod = |container: serde_json::Value| {
+            serde_json::from_value(json!({"spec": {"containers": [{"name": "mesh"}, container]}})).unwrap()
+        };
+        assert!(!is_made_from(&template, &pod(container("web:1", "100m"))));
+        assert!(!is_made_from(&template, &pod(container("web:2", "64"))));
+        let mut defaulted = container("web:2", "100m");
+        defaulted["resources"]["limits"]["memory"] = "1Gi".into();
+        assert!(is_made_from(&template, &pod(defaulted)));
     }
 }

@@ -18,6 +18,9 @@ use crate::session::{ProviderKind, Session};
 use crate::wait;
 use crate::workload::{Facts, Workload, milli_cpu};
 
+/// Two scrapes of the addon, a minute apart, and one sync.
+const FIRST_SAMPLES_S: i64 = 135;
+
 pub(crate) async fn check(client: &Client, session: &Session, workload: &Workload) -> Result<Vec<Finding>> {
     let namespace = workload.namespace.as_str();
     let mut all = vec![kubeconfig_mode(session), api_version(client).await];
@@ -35,11 +38,13 @@ pub(crate) async fn check(client: &Client, session: &Session, workload: &Workloa
     all.push(pull_policy(deployment));
     all.push(overlap(deployment, &deployments));
     all.push(single_autoscaler(&hpas, &workload.deployment));
-    all.extend(hpas.iter().filter(|hpa| hpa.name_any() == workload.hpa).map(autoscaler));
     let facts = Facts::read(client, workload).await?;
-    all.push(metrics(client, namespace, &facts.selector).await);
     let listed: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let listed = listed.list(&ListParams::default().labels(&facts.selector)).await?.items;
+    let oldest_s = listed.iter().filter_map(|pod| pods::age_s(pod, jiff::Timestamp::now())).max();
+    let own = hpas.iter().filter(|hpa| hpa.name_any() == workload.hpa);
+    all.extend(own.map(|hpa| autoscaler(hpa, oldest_s.unwrap_or(i64::MAX))));
+    all.push(metrics(client, namespace, &facts.selector).await);
     all.extend(pod_states(&listed));
     Ok(all)
 }
@@ -168,10 +173,19 @@ pub(super) fn single_autoscaler(hpas: &[HorizontalPodAutoscaler], target: &str) 
     }
 }
 
-pub(super) fn autoscaler(hpa: &HorizontalPodAutoscaler) -> Finding {
+/// `oldest_s`: how long the first of its pods has run.
+pub(super) fn autoscaler(hpa: &HorizontalPodAutoscaler, oldest_s: i64) -> Finding {
     let (active, words) = wait::scaling_state(hpa);
     if active {
         return Finding::fine("scaling", words);
+    }
+    let waits = words.contains("metrics") || words == wait::NO_SYNC;
+    if waits && oldest_s < FIRST_SAMPLES_S {
+        let what = format!(
+            "{words}   (normal: metrics-server needs two samples of a pod, up to {} s more)",
+            FIRST_SAMPLES_S - oldest_s
+        );
+        return Finding::note("scaling", what, "cargo xtask watch   (shows when it begins)");
     }
     let remedy = if words.contains("missing request") {
         "state resources.requests.cpu for every container, side-cars too"

@@ -63,11 +63,20 @@ fn two_autoscalers_on_one_target_are_both_named() {
 fn an_autoscaler_that_sees_nothing_says_why() {
     let blind = json!([{"type": "ScalingActive", "status": "False", "reason": "FailedGetResourceMetric",
         "message": "missing request for cpu in container c of Pod p"}]);
-    let finding = autoscaler(&hpa("a", blind));
+    let finding = autoscaler(&hpa("a", blind), 600);
     check(&finding, State::Wrong, "missing request");
     assert!(finding.remedy.contains("resources.requests.cpu"), "{finding:?}");
     let seeing = json!([{"type": "ScalingActive", "status": "True", "reason": "ValidMetricFound"}]);
-    check(&autoscaler(&hpa("a", seeing)), State::Fine, "ValidMetricFound");
+    check(&autoscaler(&hpa("a", seeing), 600), State::Fine, "ValidMetricFound");
+}
+
+#[test]
+fn that_nothing_is_known_of_a_young_pod_is_normal_for_a_while() {
+    let unknown = json!([{"type": "ScalingActive", "status": "False", "reason": "FailedGetResourceMetric", "message":
+        "failed to get cpu utilization: unable to get metrics for resource cpu: no metrics returned from resource metrics API"}]);
+    check(&autoscaler(&hpa("a", unknown.clone()), 35), State::Note, "up to 100 s more");
+    check(&autoscaler(&hpa("a", unknown), 600), State::Wrong, "no metrics returned");
+    check(&autoscaler(&hpa("a", json!([])), 5), State::Note, "no sync yet");
 }
 
 #[test]
