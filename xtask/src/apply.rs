@@ -24,11 +24,11 @@ pub(crate) struct Applied {
     pub created_namespace: bool,
 }
 
-/// Applies all, then removes what of `kinds` is labelled as ours and not rendered (any more).
 /// The one kind without a namespace that is ours, where it points into our namespace. It goes with the rest: left behind,
 /// it would fail the discovery of the whole cluster, and keep namespaces from ending.
-const API_SERVICE: &str = "APIService";
+pub(crate) const API_SERVICE: &str = "APIService";
 
+/// Applies all, then removes what of `kinds` is labelled as ours and not rendered (any more).
 pub(crate) async fn apply(
     client: &Client,
     objects: &[Value],
@@ -237,6 +237,16 @@ impl<'c> Kinds<'c> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_holds_a_namespace_is_told_in_the_clusters_words() {
+        let held = serde_json::from_value(serde_json::json!({"metadata": {"name": "lab"}, "status": {"conditions": [
+            {"type": "NamespaceDeletionDiscoveryFailure", "status": "True", "reason": "DiscoveryFailed",
+                "message": "unable to retrieve the complete list of server APIs: metrics.k8s.io/v1beta1"},
+            {"type": "NamespaceContentRemaining", "status": "False", "message": "all content was removed"}]}}));
+        let why = terminating_reason(&held.unwrap());
+        assert_eq!(why, "unable to retrieve the complete list of server APIs: metrics.k8s.io/v1beta1");
+    }
 
     #[test]
     fn namespaces_come_first_and_autoscalers_last() {

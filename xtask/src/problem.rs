@@ -218,6 +218,25 @@ pub(crate) fn context_needs_image() -> Problem {
     )
 }
 
+pub(crate) fn context_takes_no_archive(file: &Path, reference: &str) -> Problem {
+    let name = reference.rsplit('/').next().unwrap_or(reference);
+    Problem::usage(
+        format!("a cluster of a kubeconfig pulls its images, and cannot pull {}", file.display()),
+        format!(
+            "cargo xtask setup --cluster context --image {0} --push REGISTRY/PATH   \
+             (or: skopeo copy docker-archive:{0} docker://REGISTRY/PATH/{name})",
+            file.display()
+        ),
+    )
+}
+
+pub(crate) fn image_of_another_architecture(reference: &str, has: &str, nodes: &[String]) -> Problem {
+    Problem::new(
+        format!("image {reference} is for {has}, and the cluster's nodes are {}: no node runs it", nodes.join(", ")),
+        "cargo xtask setup --image ARCHIVE-OR-REF   (made on such a machine, there by: cargo xtask image)",
+    )
+}
+
 pub(crate) fn companion_not_loadable(image: &str) -> Problem {
     Problem::usage(
         format!(
@@ -285,13 +304,37 @@ pub(crate) fn not_applied(profile: &str, flag: &str, asked: &str, has: &str) -> 
     )
 }
 
-pub(crate) fn image_not_on_node(tag: &str, node: &str, archive: &str, profile: &str) -> Problem {
+/// A note as well: it scales, at another pace.
+pub(crate) fn knob_not_applied(wanted: &str, has: &str) -> String {
+    format!(
+        "the cluster's controller manager runs with {has}, not {wanted} (to make it anew: cargo xtask teardown, then setup)"
+    )
+}
+
+pub(crate) fn minikube_extra_config(profile: &str, flag: &str) -> Problem {
+    Problem::new(
+        format!(
+            "Minikube profile `{profile}` does not come up: its control plane refuses --{flag}, which --extra-config set, \
+             and ends again and again"
+        ),
+        "cargo xtask teardown   (then set up again, without it in MINIKUBE_EXTRA_CONFIG)",
+    )
+}
+
+pub(crate) fn image_not_on_node(tag: &str, node: &str, archive: &str, profile: &str, import: &str) -> Problem {
     Problem::new(
         format!("minikube loaded {tag} into some nodes, and node {node} does not list it"),
         format!(
             "minikube cp {archive} {node}:/image.tar -p {profile} && \
-             minikube ssh -p {profile} -n {node} -- sudo ctr -n=k8s.io images import /image.tar"
+             minikube ssh -p {profile} -n {node} -- sudo {import} /image.tar"
         ),
+    )
+}
+
+pub(crate) fn image_is_old(tag: &str, archive: &str, profile: &str) -> Problem {
+    Problem::new(
+        format!("minikube says that it loaded the image, but still lists another one as {tag}"),
+        format!("minikube image rm {tag} -p {profile} && minikube image load {archive} -p {profile}"),
     )
 }
 

@@ -131,9 +131,16 @@ fn a_cluster_known_by_its_kubeconfig_alone_is_used_and_left_as_it_was() {
     }
     apart.kubectl(&["-n", "elsewhere", "label", "configmap", "ours-by-label", "app.kubernetes.io/managed-by=swell"]);
 
-    let lab = Lab::new("ctx", &apart.kubeconfig());
+    // Of several kubeconfigs the one that has the context.
+    let both = std::env::join_paths([Path::new("/none/first"), &apart.kubeconfig()]).unwrap();
+    let lab = Lab::new("ctx", Path::new(&both));
     lab.fail(&["setup", "--cluster", "context=nope"], 64, &["no context `nope`", "there: nanokube-"]);
     lab.fail(&["setup", "--cluster", "context"], 64, &["pulls its images", "--push REGISTRY/PATH"]);
+    lab.fail(
+        &["setup", "--cluster", "context", "--image", archive.to_str().unwrap()],
+        64,
+        &["cannot pull", "--push REGISTRY/PATH", "skopeo copy docker-archive:"],
+    );
     lab.succeed(&["setup", "--cluster", "context", "--image", &tag]);
     let again = lab.succeed(&["setup"]);
     assert!(!again.contains("  done "), "a second setup acted:\n{again}");
@@ -175,8 +182,9 @@ fn what_this_user_may_not_do_is_said_before_anything_is_done() {
         }
         let mut review: Value = serde_json::from_slice(body).unwrap();
         let about = review["spec"]["resourceAttributes"].clone();
-        let refused =
-            about["resource"] == "deployments" && about["verb"] != "get" || about["subresource"] == "portforward";
+        let refused = about["resource"] == "deployments" && about["verb"] != "get"
+            || about["subresource"] == "portforward"
+            || about["resource"] == "networkpolicies" && about["verb"] == "create";
         review["status"] = json!({"allowed": !refused});
         (StatusCode::CREATED, review.to_string())
     });
@@ -185,7 +193,8 @@ fn what_this_user_may_not_do_is_said_before_anything_is_done() {
     std::fs::write(&path, kubeconfig(&format!("http://{address}"))).unwrap();
     let lab = Lab::new("ctx-may", &path);
     let words = [
-        "may not, in namespace swell-dev: create pods/portforward; list, watch, create, patch, delete deployments.apps",
+        "may not, in namespace swell-dev: get, create pods/portforward; list, watch, create, patch, delete deployments.apps; \
+         create networkpolicies.networking.k8s.io",
         "try: kubectl auth can-i --list -n swell-dev",
     ];
     lab.fail(&["setup", "--cluster", "context", "--image", "r/x:1"], 1, &words);

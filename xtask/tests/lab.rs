@@ -296,6 +296,99 @@ fn somebody_elses_service_is_set_up_and_tested_as_the_example_shows() {
     lab.succeed(&["teardown"]);
 }
 
+/// What is replaced by what.
+type Changes<'c> = &'c [(&'c str, &'c str)];
+
+/// What is brought about in the manifests of somebody's service, and what else setup is told.
+const FAULTS: [(&str, Changes<'_>, &[&str]); 4] = [
+    ("an image that nobody has", &[], &[]),
+    ("an image that is never pulled", &[("IfNotPresent", "Never")], &[]),
+    ("too large for any node", &[("cpu: 100m", "cpu: 64"), ("cpu: 150m", "cpu: 64")], &["--timeout", "5s"]),
+    ("nothing that a percentage could be of", &[("cpu: 100m", ""), ("cpu: 150m", "")], &["--timeout", "20s"]),
+];
+
+#[test]
+fn what_keeps_a_service_from_scaling_is_said_with_the_command_that_mends_it() {
+    let _alone = alone();
+    let lab = Lab::new("e2e-wrong");
+    let scratch = tempfile::tempdir().unwrap();
+    let images = scratch.path().join("images");
+    lab.succeed(&["image", "--dynamic", "--output", images.to_str().unwrap()]);
+    let archives = std::fs::read_dir(&images).unwrap().flatten().map(|entry| entry.path());
+    let archive = archives.into_iter().find(|path| path.to_string_lossy().contains("swell-service")).unwrap();
+    let mut all = String::new();
+    for (number, (fault, changes, flags)) in FAULTS.iter().enumerate() {
+        let dir = scratch.path().join(format!("fault-{number}"));
+        std::fs::create_dir(&dir).unwrap();
+        for file in std::fs::read_dir(root().join("examples/own-workload/k8s")).unwrap().flatten() {
+            let text = std::fs::read_to_string(file.path()).unwrap();
+            let text = changes.iter().fold(text, |text, (from, to)| text.replace(from, to));
+            std::fs::write(dir.join(file.file_name()), text).unwrap();
+        }
+        let setup =
+            ["setup", "--quiet", "--cluster", "embedded", "--pace", "fast", "--manifests", dir.to_str().unwrap()];
+        // Without it the manifests' own image is looked for.
+        let image: &[&str] = if number < 2 { &[] } else { &["--image", archive.to_str().unwrap()] };
+        let failed = lab.run(&[&setup, image, flags].concat());
+        assert_eq!(failed.status.code(), Some(1), "{fault}\n{}", told(&failed));
+        all.push_str(&format!("{fault}\n{}", String::from_utf8_lossy(&failed.stderr)));
+    }
+    let found = lab.run(&["doctor", "--quiet"]);
+    assert_eq!(found.status.code(), Some(1), "{}", told(&found));
+    let found = String::from_utf8_lossy(&found.stdout).into_owned();
+    let mut lines = found.lines();
+    while let Some(line) = lines.next() {
+        if ["WRONG session", "WRONG CPU requests", "WRONG scaling"].iter().any(|of_the_case| line.contains(of_the_case))
+        {
+            all.push_str(&format!("{}\n{}\n", line.trim(), lines.next().unwrap_or_default().trim()));
+        }
+    }
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let refused = lab.run(&["forward", "--port", &port]);
+    let refused = String::from_utf8_lossy(&refused.stderr).replace(&format!(":{port}"), ":PORT");
+    // This very program holds it, under a name that its build gave it.
+    let holder = format!("(pid {})", std::process::id());
+    let (before, after) = refused.split_once(&holder).expect(&refused);
+    all.push_str(&format!("{} by US{after}", before.split(" by ").next().unwrap_or_default()));
+    // Whether it was tried once or again depends on when one looks.
+    let backed_off = "ImagePullBackOff: Back-off pulling image \"registry.example.com/shop/checkout:dev\": ";
+    let all = all.replace(backed_off, "");
+    expect_test::expect![[r#"
+        an image that nobody has
+        error: pod checkout-POD does not start: ErrImagePull: Failed to pull image "registry.example.com/shop/checkout:dev": this node pulls from no registry; load the image with `nanokube image load FILE`
+          try: cargo xtask status --profile PROFILE
+        an image that is never pulled
+        error: pod checkout-POD does not start: ErrImageNeverPull: Container image "registry.example.com/shop/checkout:dev" is not present with pull policy of Never
+          try: cargo xtask status --profile PROFILE
+        too large for any node
+        error: the pods of checkout fit on no node: 0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod.
+          try: cargo xtask setup --profile PROFILE --env dev   (asks for least; or set up anew with more --cpus and --memory)
+        nothing that a percentage could be of
+        error: waited 20 s for the autoscaler to see its metric; last seen: FailedGetResourceMetric: the HPA was unable to compute the replica count: failed to get cpu utilization: missing request for cpu in container checkout of Pod checkout-POD
+          try: cargo xtask status --profile PROFILE
+        WRONG session            setup did not come to its end
+        try: cargo xtask setup --profile PROFILE
+        WRONG CPU requests       container checkout of checkout states none
+        try: kubectl set resources deployment checkout --requests=cpu=100m
+        WRONG scaling            FailedGetResourceMetric: the HPA was unable to compute the replica count: failed to get cpu utilization: missing request for cpu in container checkout of Pod checkout-POD
+        try: state resources.requests.cpu for every container, side-cars too
+        error: 127.0.0.1:PORT is in use by US: Address already in use (os error 98)
+          try: cargo xtask forward --profile PROFILE --port 0   (takes a free one)
+    "#]].assert_eq(&without_names(&all.replace(&lab.profile, "PROFILE")));
+}
+
+/// Pods have other names each time.
+fn without_names(text: &str) -> String {
+    let mut parts = text.split("checkout-");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '-');
+        plain.push_str(&format!("checkout-POD{rest}"));
+    }
+    plain
+}
+
 fn three_generators_in_the_cluster_are_one_load(lab: &Lab) {
     let scratch = tempfile::tempdir().unwrap();
     let file = scratch.path().join("even.yaml");

@@ -8,6 +8,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use serde_json::Value;
+
 struct Lab {
     /// Holds the stand-in under its name, its state, and the kubeconfig that it writes.
     home: tempfile::TempDir,
@@ -111,11 +113,46 @@ fn told(output: &Output) -> String {
     format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
+fn with(mut command: Command, variable: &str, value: &str) -> Output {
+    command.env(variable, value).output().unwrap()
+}
+
+/// The archive under another tag, one label richer.
+fn retagged(archive: &str, tag: &str, label: &str, to: &Path) -> String {
+    use sha2::Digest;
+    use std::io::Read;
+    let mut made = tar::Builder::new(std::fs::File::create(to).unwrap());
+    let mut config_path = String::new();
+    for entry in tar::Archive::new(std::fs::File::open(archive).unwrap()).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let mut path = entry.path().unwrap().to_string_lossy().into_owned();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).unwrap();
+        if path == "manifest.json" {
+            let mut manifest: Value = serde_json::from_slice(&bytes).unwrap();
+            (manifest[0]["RepoTags"], manifest[0]["Config"]) = (serde_json::json!([tag]), config_path.clone().into());
+            bytes = manifest.to_string().into_bytes();
+        } else if path.ends_with(".json") {
+            let mut config: Value = serde_json::from_slice(&bytes).unwrap();
+            config["config"]["Labels"]["edition"] = label.into();
+            bytes = config.to_string().into_bytes();
+            let digest: String = sha2::Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+            path = format!("{digest}.json");
+            config_path.clone_from(&path);
+        }
+        let mut header = entry.header().clone();
+        header.set_size(bytes.len() as u64);
+        made.append_data(&mut header, path, &bytes[..]).unwrap();
+    }
+    made.finish().unwrap();
+    to.to_string_lossy().into_owned()
+}
+
 /// What people meet first, each with the words and the remedy that it gets.
 #[test]
 fn every_failure_of_a_start_is_said_with_the_command_that_mends_it() {
     let lab = Lab::new("mk-fail");
-    let cases: [(&str, &[&str]); 13] = [
+    let cases: [(&str, &[&str]); 16] = [
         ("docker-missing", &[]),
         ("docker-down", &[]),
         ("docker-denied", &[]),
@@ -129,6 +166,9 @@ fn every_failure_of_a_start_is_said_with_the_command_that_mends_it() {
         ("disk-full", &[]),
         ("wait-timeout", &[]),
         ("", &["--driver", "hyperkit"]),
+        ("downgrade", &[]),
+        ("offline", &[]),
+        ("profile-list-fails", &[]),
     ];
     let mut all = String::new();
     for (failing, flags) in cases {
@@ -178,10 +218,28 @@ fn every_failure_of_a_start_is_said_with_the_command_that_mends_it() {
         --driver hyperkit
         error: minikube start ended with DRV_UNSUPPORTED_OS: The driver 'hyperkit' is not supported on linux/amd64
           try: cargo xtask setup --profile PROFILE --cluster minikube --driver docker
+        downgrade
+        error: minikube start ended with K8S_DOWNGRADE_UNSUPPORTED: Unable to safely downgrade existing Kubernetes v1.35.1 cluster to v1.34.0
+          try: cargo xtask teardown --profile PROFILE   (then set up again: a cluster keeps the Kubernetes that it was made with)
+        offline
+        error: minikube start ended with INET_CACHE_KUBECTL: Failed to cache kubectl: dial tcp: lookup dl.k8s.io: no such host; Minikube advises: Check your firewall rules and proxy
+          try: cargo xtask setup --profile PROFILE   (once the internet is reached; behind a proxy, with HTTPS_PROXY and NO_PROXY set)
+        profile-list-fails
+        error: minikube profile list failed: open config.json: permission denied
+          try: minikube profile list
     "#]].assert_eq(&all);
     // What never came to be does not keep the profile from going elsewhere.
     let elsewhere = lab.run("", &["setup", "--cluster", "context=nowhere"]);
     assert!(!told(&elsewhere).contains("is set up on minikube"), "{}", told(&elsewhere));
+    let unknown = lab.command("", &["setup", "--cluster", "minikube", "--quiet"]);
+    let refused =
+        with(unknown, "MINIKUBE_EXTRA_CONFIG", "controller-manager.horizontal-pod-autoscaler-downscale-delay=1s");
+    expect_test::expect![[r#"
+
+        error: Minikube profile `swell-PROFILE` does not come up: its control plane refuses --horizontal-pod-autoscaler-downscale-delay, which --extra-config set, and ends again and again
+          try: cargo xtask teardown --profile PROFILE   (then set up again, without it in MINIKUBE_EXTRA_CONFIG)
+    "#]].assert_eq(&told(&refused).replace(&lab.profile, "PROFILE"));
+    lab.succeed(&["teardown"]);
     let path = std::env::temp_dir();
     let absent = lab.command("", &["setup", "--cluster", "minikube"]).env("PATH", path).output().unwrap();
     assert!(told(&absent).contains("`minikube` is not installed, or not on PATH\n  try: "), "{}", told(&absent));
@@ -233,6 +291,10 @@ fn what_goes_wrong_after_the_start_is_said_with_the_command_that_mends_it() {
     let quick = ["setup", "--quiet", "--timeout", "5s", "--image", &archive];
     let patient = ["setup", "--quiet", "--image", &archive];
     let load = ["setup", "--quiet", "--image", &other];
+    let scratch = tempfile::tempdir().unwrap();
+    let edition = |label: &str| retagged(&archive, "web:1", label, &scratch.path().join(format!("{label}.tar")));
+    let (first, second) = (edition("first"), edition("second"));
+    let [first_edition, second_edition] = [&first, &second].map(|it| ["setup", "--quiet", "--image", it.as_str()]);
     let case = |what, before, failing, verb| Case { what, before, failing, verb };
     let enable = "addons enable metrics-server";
     let (unreachable, unpulled, unready, well) = (
@@ -251,13 +313,20 @@ fn what_goes_wrong_after_the_start_is_said_with_the_command_that_mends_it() {
         case("load: the old image stays", &[], "load-old-stays", &load),
         case("load: the disk is full", &[], "load-disk-full", &load),
         case("load: one node lacks it", &[], "load-first-node-only", &load),
+        case("an image of a short name", &[], "", &first_edition),
+        case("its next edition: the old stays", &[], "load-old-stays", &second_edition),
+        case("its next edition", &[], "", &second_edition),
+        case("its next edition again", &[], "", &second_edition),
         case("metrics: unreachable", &unreachable, "", &quick),
         case("metrics: no image", &unpulled, "", &patient),
         case("metrics: not ready", &unready, "", &quick),
         case("metrics: well again", &well, "", &patient),
         case("services are not listed", &[], "service-list-fails", &["status", "--quiet"]),
+        case("the node is out of reach", &[], "no-urls", &["status", "--quiet"]),
         case("paused", &[("", "pause")], "", &["load", "--quiet", "--rate", "1", "--duration", "1s"]),
         case("set up, paused", &[], "", &["setup", "--quiet"]),
+        case("paused and stays so", &[("", "pause")], "unpause-fails", &["setup", "--quiet"]),
+        case("at real pace", &[], "", &["setup", "--quiet", "--pace", "real"]),
         case("stopped", &[("", "stop")], "", &["status", "--quiet"]),
         case("stopped", &[], "", &["watch", "--quiet", "--for", "1s"]),
         case("its machine is gone", &[], "status-null", &["status", "--quiet"]),
@@ -283,14 +352,21 @@ fn what_goes_wrong_after_the_start_is_said_with_the_command_that_mends_it() {
         let mut said = String::from_utf8_lossy(&output.stderr).into_owned();
         // Of the doctor's findings those that follow from the case alone; the machine's are its own.
         let told = String::from_utf8_lossy(&output.stdout);
-        let of_the_case =
-            |line: &&str| ["fixed ", "WRONG cluster", "WRONG metrics API"].iter().any(|it| line.contains(it));
+        let of_the_case = |line: &&str| {
+            ["fixed ", "WRONG cluster", "WRONG metrics API", "service    cargo"].iter().any(|it| line.contains(it))
+        };
         told.lines().filter(of_the_case).for_each(|line| said.push_str(&format!("{}\n", line.trim())));
-        said = [(&*lab.profile, "PROFILE"), (&archive, "SERVICE.tar"), (&other, "LOADGEN.tar")]
-            .iter()
-            .fold(said, |said, (from, to)| said.replace(from, to));
+        said =
+            [(&*lab.profile, "PROFILE"), (&archive, "SERVICE.tar"), (&other, "LOADGEN.tar"), (&second, "SECOND.tar")]
+                .iter()
+                .fold(said, |said, (from, to)| said.replace(from, to));
         let code = output.status.code().unwrap();
         all.push_str(&format!("{what}: {} {code}\n{said}", verb[0]));
+    }
+    let commands = lab.commands();
+    let last = commands.lines().rfind(|line| line.contains("extra-config")).unwrap();
+    for knob in ["sync-period=15s", "cpu-initialization-period=300s", "initial-readiness-delay=30s"] {
+        assert!(last.contains(knob), "{last}");
     }
     let tag = other.rsplit('-').next().unwrap().trim_end_matches(".tar");
     expect_test::expect![[r#"
@@ -316,6 +392,12 @@ fn what_goes_wrong_after_the_start_is_said_with_the_command_that_mends_it() {
         load: one node lacks it: setup 1
         error: minikube loaded localhost/swell-loadgen:TAG into some nodes, and node swell-PROFILE-m02 does not list it
           try: minikube cp LOADGEN.tar swell-PROFILE-m02:/image.tar -p swell-PROFILE && minikube ssh -p swell-PROFILE -n swell-PROFILE-m02 -- sudo ctr -n=k8s.io images import /image.tar
+        an image of a short name: setup 0
+        its next edition: the old stays: setup 1
+        error: minikube says that it loaded the image, but still lists another one as web:1
+          try: minikube image rm web:1 -p swell-PROFILE && minikube image load SECOND.tar -p swell-PROFILE
+        its next edition: setup 0
+        its next edition again: setup 0
         metrics: unreachable: setup 1
         error: the API server does not reach metrics-server (FailedDiscoveryCheck): cannot connect to ADDRESS: Connection refused (os error 111)
           try: minikube stop -p swell-PROFILE && minikube start -p swell-PROFILE   (behind a proxy, with NO_PROXY=10.96.0.0/12)
@@ -327,10 +409,15 @@ fn what_goes_wrong_after_the_start_is_said_with_the_command_that_mends_it() {
           try: kubectl --context swell-PROFILE -n kube-system rollout restart deployment metrics-server
         metrics: well again: setup 0
         services are not listed: status 0
+        service    cargo xtask forward --profile PROFILE
+        the node is out of reach: status 0
+        service    cargo xtask forward --profile PROFILE
         paused: load 1
         error: Minikube profile `swell-PROFILE`: it is paused
           try: minikube unpause -p swell-PROFILE
         set up, paused: setup 0
+        paused and stays so: setup 0
+        at real pace: setup 0
         stopped: status 1
         error: Minikube profile `swell-PROFILE`: it is stopped
           try: cargo xtask setup --profile PROFILE   (starts it again)

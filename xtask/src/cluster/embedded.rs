@@ -3,13 +3,14 @@
 //! One directory per profile (`.swell/clusters/<profile>`) holds all of it, kubeconfig included, so the user's own
 //! kubeconfig is never touched and removing the directory removes everything.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 use xshell::{Cmd, Shell};
 
-use super::{Access, Controller};
+use super::{Access, Controller, texts};
+use crate::archive::{Archived, Listed};
 use crate::problem;
 use crate::session::Pace;
 use crate::terminal::Step;
@@ -58,17 +59,20 @@ impl Embedded {
         })
     }
 
-    pub(crate) fn has_image(&self, tag: &str) -> Result<bool> {
-        let listed = self.run(&["image", "ls", "-o", "json"])?;
-        Ok(listed.contains(&format!("\"{tag}\"")))
+    pub(crate) fn has_image(&self, image: &Archived) -> Result<bool> {
+        let listed: Value = serde_json::from_str(&self.run(&["image", "ls", "-o", "json"])?)?;
+        let entries = listed.as_array().into_iter().flatten();
+        let entries = entries.map(|entry| (entry["id"].as_str().unwrap_or_default(), texts(&entry["names"])));
+        Ok(image.among(entries) == Listed::Yes)
     }
 
-    pub(crate) fn load_image(&self, archive: &Path, tag: &str) -> Result<()> {
-        self.run(&["image", "load", &archive.to_string_lossy()])?;
-        if self.has_image(tag)? {
+    pub(crate) fn load_image(&self, image: &Archived) -> Result<()> {
+        self.run(&["image", "load", &image.file.to_string_lossy()])?;
+        if self.has_image(image)? {
             return Ok(());
         }
-        Err(problem::image_not_loaded(tag, "nanokube", "", "cargo xtask teardown && cargo xtask setup").into())
+        let remedy = "cargo xtask teardown && cargo xtask setup";
+        Err(problem::image_not_loaded(&image.reference, "nanokube", "", remedy).into())
     }
 
     pub(crate) fn exists(&self) -> bool {

@@ -7,13 +7,20 @@ mod context;
 mod embedded;
 mod minikube;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use k8s_openapi::api::core::v1::Node;
+use kube::Api;
+use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use serde_json::Value;
 
 pub(crate) use self::context::check_permissions;
+pub(crate) use self::minikube::Measured;
+use crate::archive::Archived;
 use crate::cli::SetupArgs;
 use crate::problem::{self, Problem};
 use crate::session::{Pace, ProviderKind, Session};
@@ -171,15 +178,23 @@ impl Cluster {
     ) -> Result<Access> {
         match self {
             Cluster::Embedded(embedded) => embedded.start(step, pace, last_pace),
-            Cluster::Minikube(minikube) => minikube.start(terminal, step, pace),
+            Cluster::Minikube(minikube) => minikube.start(terminal, step, pace, last_pace),
             Cluster::Context(context) => context.access(),
         }
     }
 
-    /// What has to be true before the first change: tools there, permissions granted.
-    pub(crate) async fn check(&self, client: &kube::Client, namespace: &str) -> Result<()> {
+    /// What it does otherwise than the pace has it, in words.
+    pub(crate) async fn deviations(&self, client: &kube::Client, pace: Pace) -> Vec<String> {
         match self {
-            Cluster::Context(_) => context::check_permissions(client, namespace).await,
+            Cluster::Minikube(minikube) => minikube.deviations(client, pace).await,
+            Cluster::Embedded(_) | Cluster::Context(_) => Vec::new(),
+        }
+    }
+
+    /// What has to be true before the first change: tools there, permissions granted.
+    pub(crate) async fn check(&self, client: &kube::Client, namespace: &str, kinds: &BTreeSet<String>) -> Result<()> {
+        match self {
+            Cluster::Context(_) => context::check_permissions(client, namespace, kinds).await,
             Cluster::Embedded(_) | Cluster::Minikube(_) => Ok(()),
         }
     }
@@ -193,20 +208,22 @@ impl Cluster {
         !matches!(self, Cluster::Embedded(_))
     }
 
-    pub(crate) fn has_image(&self, tag: &str) -> Result<bool> {
+    pub(crate) fn has_image(&self, image: &Archived) -> Result<bool> {
         match self {
-            Cluster::Embedded(embedded) => embedded.has_image(tag),
-            Cluster::Minikube(minikube) => minikube.has_image(tag),
-            Cluster::Context(_) => Ok(true),
+            Cluster::Embedded(embedded) => embedded.has_image(image),
+            Cluster::Minikube(minikube) => minikube.has_image(image),
+            Cluster::Context(_) => Ok(false),
         }
     }
 
     /// Loads an archive and verifies that the cluster lists it: exit 0 alone proves nothing.
-    pub(crate) fn load_image(&self, archive: &Path, tag: &str) -> Result<()> {
+    pub(crate) fn load_image(&self, image: &Archived) -> Result<()> {
         match self {
-            Cluster::Embedded(embedded) => embedded.load_image(archive, tag),
-            Cluster::Minikube(minikube) => minikube.load_image(archive, tag),
-            Cluster::Context(_) => Err(problem::context_needs_image().into()),
+            Cluster::Embedded(embedded) => embedded.load_image(image),
+            Cluster::Minikube(minikube) => minikube.load_image(image),
+            Cluster::Context(_) => {
+                Err(problem::context_takes_no_archive(&image.file, &image.reference_by_content()).into())
+            }
         }
     }
 
@@ -214,12 +231,13 @@ impl Cluster {
     pub(crate) async fn ensure_metrics(
         &self,
         client: &kube::Client,
+        measured: &Measured<'_>,
         step: &Step<'_>,
         pace: Pace,
         limit: Duration,
     ) -> Result<()> {
         match self {
-            Cluster::Minikube(minikube) => minikube.ensure_metrics(client, step, pace, limit).await,
+            Cluster::Minikube(minikube) => minikube.ensure_metrics(client, measured, step, pace, limit).await,
             Cluster::Embedded(_) | Cluster::Context(_) => Ok(()),
         }
     }
@@ -230,7 +248,7 @@ impl Cluster {
                 Some((address, port)) => Reach::Direct(format!("http://{address}:{port}")),
                 None => Reach::Forward,
             }),
-            Cluster::Minikube(minikube) => minikube.reach(namespace, service),
+            Cluster::Minikube(minikube) => minikube.reach(namespace, service, node_port.map(|(_, port)| port)),
             Cluster::Context(context) => Ok(context.reach(node_port)),
         }
     }
@@ -315,6 +333,18 @@ impl Cluster {
             Cluster::Context(context) => format!("context `{}`", context.name),
         }
     }
+}
+
+/// Of its nodes; none where this user may not see them.
+pub(crate) async fn architectures(client: &kube::Client) -> Vec<String> {
+    let nodes: Api<Node> = Api::all(client.clone());
+    let listed = nodes.list(&ListParams::default()).await.map(|nodes| nodes.items).unwrap_or_default();
+    listed.into_iter().filter_map(|node| Some(node.status?.node_info?.architecture)).collect()
+}
+
+/// The texts of a JSON list.
+fn texts(list: &Value) -> Vec<&str> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 /// A client for a context of a kubeconfig, with errors that name the file.

@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use autoscaler::conformance;
 use xshell::Shell;
 
+use crate::archive::Archived;
 use crate::cli::ConformanceVerb;
 use crate::cluster::Cluster;
 use crate::lab::Lab;
@@ -23,7 +24,6 @@ const VECTORS: &str = "SWELL_VECTORS";
 /// The program that replays exchanges, and the profile of the cluster that it is let loose on.
 const SUITE: &str = "nanokube-conformance";
 const API_PROFILE: &str = "conformance";
-const SUITE_IMAGE: &str = "localhost/bb:1";
 /// Where the suite keeps the real clients that it installs, under the build folder.
 const CLIENTS: &str = "clients";
 /// The full set, where it lies beside the clone.
@@ -58,7 +58,7 @@ fn api(lab: &Lab<'_>, kubeconfig: Option<&Path>, recordings: Option<&Path>) -> R
 fn load_image(lab: &Lab<'_>, cluster: &Cluster) -> Result<()> {
     let archive = lab.workspace.target_dir().join(format!("{SUITE}.tar"));
     Shell::new()?.cmd(lab.workspace.binary(SUITE)).arg("--write-image").arg(&archive).quiet().run()?;
-    cluster.load_image(&archive, SUITE_IMAGE)
+    cluster.load_image(&Archived::read(&archive)?)
 }
 
 /// The suite is a program of its own, so that it can be run against any API server.

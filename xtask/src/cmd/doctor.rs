@@ -114,7 +114,7 @@ async fn of_session(lab: &Lab<'_>, session: &Session, findings: &mut Vec<Finding
             return None;
         }
     };
-    findings.push(match cluster::check_permissions(&client, &workload.namespace).await {
+    findings.push(match cluster::check_permissions(&client, &workload.namespace, &session.kinds).await {
         Ok(()) => Finding::fine("permissions", format!("all that the lab does in {}", workload.namespace)),
         Err(error) => wrong("permissions", &error),
     });

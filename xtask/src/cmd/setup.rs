@@ -3,6 +3,7 @@
 //! Each step looks before it acts, and the session is saved after each change: a second setup does nothing, and one that
 //! failed or was interrupted is resumed by running it again.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,9 +12,9 @@ use kube::Client;
 use serde_json::Value;
 
 use crate::apply::{self, Applied};
-use crate::archive;
+use crate::archive::Archived;
 use crate::cli::SetupArgs;
-use crate::cluster::{self, Choice, Cluster};
+use crate::cluster::{self, Choice, Cluster, Measured};
 use crate::cmd::load;
 use crate::companion::{self, Companion};
 use crate::http;
@@ -31,8 +32,13 @@ const PROBE_LIMIT: Duration = Duration::from_secs(5);
 /// The package whose image the manifests of `k8s/` run.
 const SERVICE: &str = "service";
 pub(crate) const DEFAULT_ENVIRONMENT: &str = "dev";
+/// On the pods' template: which image an archive brought.
+const CONTENT: &str = "swell/image";
 /// The component that shortens the windows.
 const FAST: &str = "k8s/components/fast";
+
+/// An image as the manifests name it, and the reference that runs in its place.
+type Pair = (String, String);
 
 pub(crate) async fn run(lab: &Lab<'_>, args: &SetupArgs) -> Result<u8> {
     let _lock = Lock::take(&lab.workspace, &lab.profile, "setup")?;
@@ -55,7 +61,7 @@ pub(crate) async fn perform(lab: &Lab<'_>, args: &SetupArgs) -> Result<(Session,
     check_same_place(lab, before.as_ref(), &choice)?;
     lab.terminal.say(&format!("profile `{}`: {} ({})", lab.profile, choice.kind.name(), choice.reason));
     // Broken manifests are told before anything is started.
-    let rendered = Rendering::of(lab, &wanted)?;
+    let mut rendered = Rendering::of(lab, &wanted)?;
     let workload = rendered.workload.clone();
 
     // So is a cluster that cannot be had, before anything is built.
@@ -71,10 +77,15 @@ pub(crate) async fn perform(lab: &Lab<'_>, args: &SetupArgs) -> Result<(Session,
     session.save(&lab.workspace)?;
     start(lab, &cluster, &mut session, wanted)?;
     let client = cluster::connect_session(&session).await?;
-    cluster.check(&client, &workload.namespace).await?;
-    let image = load_image(lab, &cluster, &mut session, &rendered)?;
-    let companions = load_companions(lab, &cluster, &mut session, &rendered)?;
-    deploy(lab, &client, &mut session, &rendered, &rendered.substitutes(image.as_deref(), companions)).await?;
+    cluster.check(&client, &workload.namespace, &rendered.kinds).await?;
+    for words in cluster.deviations(&client, session.pace).await {
+        lab.terminal.warn(&words);
+    }
+    let architectures = cluster::architectures(&client).await;
+    let mut images = load_image(lab, &cluster, &mut session, &mut rendered, &architectures)?;
+    images.extend(load_companions(lab, &cluster, &mut session, &rendered)?);
+    let images: Vec<kustomize::Image> = images.iter().map(|(from, to)| substitute(from, to)).collect();
+    deploy(lab, &client, &mut session, &rendered, &images).await?;
     await_companions(lab, &client, &rendered, args.timeout).await?;
     await_ready(lab, &cluster, &client, &rendered, session.pace, args.timeout).await?;
     let facts = Facts::read(&client, &workload).await?;
@@ -177,61 +188,51 @@ fn start(lab: &Lab<'_>, cluster: &Cluster, session: &mut Session, wanted: Wanted
     Ok(())
 }
 
-/// The reference that runs; `None` where the manifests' own stays.
-fn load_image(lab: &Lab<'_>, cluster: &Cluster, session: &mut Session, rendered: &Rendering) -> Result<Option<String>> {
-    let step = lab.terminal.step("image");
-    let image = session.image.clone();
-    let given = image.as_deref().map(PathBuf::from);
-    let (archive, reference) = match (&image, given.filter(|path| path.is_file())) {
-        (_, Some(archive)) => {
-            let reference = archive::reference_of(&archive).with_context(|| problem::archive_unusable(&archive))?;
-            (archive, reference)
-        }
-        (Some(reference), None) => {
-            if reference.starts_with('/') {
-                return Err(problem::archive_unusable(Path::new(reference)).into());
-            }
-            step.same(&format!("{reference}, pulled by the cluster"));
-            return Ok(Some(reference.clone()));
-        }
-        (None, None) if rendered.own.is_some() => {
-            step.same("as the manifests name it");
-            return Ok(None);
-        }
-        (None, None) if session.registry.is_some() => {
-            let registry = session.registry.clone();
-            let (pushed, _) = own_image::ensure(lab, cluster, &step, SERVICE, registry.as_deref())?;
-            session.images.extend(rendered.substituted(&pushed).into_iter().map(|name| (name.clone(), pushed.clone())));
-            step.done(&pushed);
-            return Ok(Some(pushed));
-        }
-        (None, None) if !cluster.takes_archives() => return Err(problem::context_needs_image().into()),
-        (None, None) => own_image::pack(lab, cluster, &step, SERVICE)?,
-    };
-    let loaded = cluster.has_image(&reference)?;
-    if !loaded {
-        step.update(&format!("loading {reference}"));
-        cluster.load_image(&archive, &reference)?;
-    }
-    for name in rendered.substituted(&reference) {
-        session.images.insert(name.clone(), reference.clone());
-    }
-    session.save(&lab.workspace)?;
-    if loaded {
-        step.same(&reference)
-    } else {
-        step.done(&reference)
-    }
-    Ok(Some(reference))
-}
-
-/// Images of this clone that the manifests name beside the workload's: as written, and what runs.
-fn load_companions(
+/// What takes the place of the manifests' own image: each name as written, and what runs.
+fn load_image(
     lab: &Lab<'_>,
     cluster: &Cluster,
     session: &mut Session,
-    rendered: &Rendering,
-) -> Result<Vec<(String, String)>> {
+    rendered: &mut Rendering,
+    architectures: &[String],
+) -> Result<Vec<Pair>> {
+    let step = lab.terminal.step("image");
+    let packed = match session.image.clone() {
+        Some(file) if Path::new(&file).is_file() => {
+            Archived::read(Path::new(&file)).with_context(|| problem::archive_unusable(Path::new(&file)))?
+        }
+        Some(file) if file.starts_with('/') => return Err(problem::archive_unusable(Path::new(&file)).into()),
+        Some(reference) => {
+            step.same(&format!("{reference}, pulled by the cluster"));
+            return Ok(rendered.substituted(&reference).into_iter().map(|name| (name, reference.clone())).collect());
+        }
+        None if rendered.own.is_some() => {
+            step.same("as the manifests name it");
+            return Ok(Vec::new());
+        }
+        None if !cluster.takes_archives() && session.registry.is_none() => {
+            return Err(problem::context_needs_image().into());
+        }
+        None => own_image::pack(lab, cluster, &step, SERVICE)?,
+    };
+    if !architectures.is_empty() && !architectures.contains(&packed.architecture) {
+        return Err(
+            problem::image_of_another_architecture(&packed.reference, &packed.architecture, architectures).into()
+        );
+    }
+    let (reference, acted) = own_image::bring(cluster, &step, &packed, session.registry.as_deref())?;
+    // Under a name that stays, only this makes other content another template, and so a rollout.
+    rendered.content = (reference == packed.reference && !packed.is_named_by_content()).then(|| packed.id.clone());
+    let names = rendered.substituted(&packed.reference);
+    let pairs: Vec<Pair> = names.into_iter().map(|name| (name, reference.clone())).collect();
+    session.images.extend(pairs.iter().cloned());
+    session.save(&lab.workspace)?;
+    step.ended(acted, &reference);
+    Ok(pairs)
+}
+
+/// Images of this clone that the manifests name beside the workload's: as written, and what runs.
+fn load_companions(lab: &Lab<'_>, cluster: &Cluster, session: &mut Session, rendered: &Rendering) -> Result<Vec<Pair>> {
     let mut loaded = Vec::new();
     for Companion { package, image, .. } in &rendered.companions {
         if !cluster.takes_archives() && session.registry.is_none() {
@@ -334,7 +335,8 @@ async fn await_ready(
     step.ended(!reached.at_once, &reached.words);
     let step = lab.terminal.step("metrics");
     let limit = timeout.unwrap_or(wait::METRICS_LIMIT);
-    cluster.ensure_metrics(client, &step, pace, limit).await?;
+    let measured = Measured { namespace: &workload.namespace, selector: &facts.selector };
+    cluster.ensure_metrics(client, &measured, &step, pace, limit).await?;
     let reached = wait::scaling_active(client, workload, &step, limit).await?;
     step.ended(!reached.at_once, &format!("autoscaler: {}", reached.words));
     Ok(())
@@ -346,7 +348,11 @@ struct Rendering {
     components: Vec<PathBuf>,
     own: Option<PathBuf>,
     workload: Workload,
+    /// As `apps/v1 Deployment`.
+    kinds: BTreeSet<String>,
     companions: Vec<Companion>,
+    /// The ID of an image whose name does not tell its content.
+    content: Option<String>,
 }
 
 impl Rendering {
@@ -358,29 +364,32 @@ impl Rendering {
         let objects = render(&root, &components, &[])?;
         let workload = Workload::find(&objects)?;
         check_one_namespace(&objects, &workload.namespace)?;
+        let kinds = objects.iter().map(apply::kind_of).collect();
         let companions = companion::find(&objects, &workload.deployment);
-        Ok(Rendering { root, components, own, workload, companions })
+        Ok(Rendering { root, components, own, workload, kinds, companions, content: None })
     }
 
     /// The images of the manifests that `reference` takes the place of: those of its name, else the first container's.
     /// A side-car keeps its own.
-    fn substituted(&self, reference: &str) -> Vec<&String> {
+    fn substituted(&self, reference: &str) -> Vec<String> {
         let (name, _) = split_reference(reference);
         let images = &self.workload.images;
-        let same: Vec<&String> = images.iter().filter(|image| split_reference(image).0 == name).collect();
-        if same.is_empty() { images.first().into_iter().collect() } else { same }
-    }
-
-    /// What runs in the place of what the manifests name: the workload's image and its companions'.
-    fn substitutes(&self, image: Option<&str>, companions: Vec<(String, String)>) -> Vec<kustomize::Image> {
-        let own = image.iter().flat_map(|to| self.substituted(to).into_iter().map(|from| substitute(from, to)));
-        own.chain(companions.iter().map(|(from, to)| substitute(from, to))).collect()
+        let same: Vec<String> = images.iter().filter(|image| split_reference(image).0 == name).cloned().collect();
+        if same.is_empty() { images.first().cloned().into_iter().collect() } else { same }
     }
 
     fn objects(&self, images: &[kustomize::Image]) -> Result<Vec<Value>> {
         let mut objects = render(&self.root, &self.components, images)?;
         if self.own.is_some() {
             objects.iter_mut().for_each(mark_as_ours);
+        }
+        let scaled =
+            |object: &&mut Value| apply::describe(object) == format!("Deployment {}", self.workload.deployment);
+        if let Some(deployment) = objects.iter_mut().find(scaled) {
+            leave_to_autoscaler(deployment);
+            if let Some(content) = &self.content {
+                deployment["spec"]["template"]["metadata"]["annotations"][CONTENT] = Value::from(content.as_str());
+            }
         }
         Ok(objects)
     }
@@ -404,6 +413,14 @@ fn check_one_namespace(objects: &[Value], own: &str) -> Result<()> {
 /// Teardown finds by this label what setup made, in the user's own manifests too.
 fn mark_as_ours(object: &mut Value) {
     object["metadata"]["labels"][MANAGED_BY] = Value::from(MANAGER);
+}
+
+/// An apply that says a number would take it back from the autoscaler each time. The first apply makes one pod; the
+/// autoscaler brings the rest.
+fn leave_to_autoscaler(deployment: &mut Value) {
+    if let Some(spec) = deployment["spec"].as_object_mut() {
+        spec.remove("replicas");
+    }
 }
 
 fn substitute(from: &str, to: &str) -> kustomize::Image {
@@ -441,10 +458,39 @@ mod tests {
     fn an_image_takes_the_place_of_its_namesake_and_spares_the_side_car() {
         let images = ["docker.io/envoy:1".to_owned(), "localhost/web:dev".to_owned()];
         let workload = Workload { images: images.to_vec(), ..Workload::default() };
-        let rendering =
-            Rendering { root: PathBuf::new(), components: Vec::new(), own: None, workload, companions: Vec::new() };
+        let rendering = Rendering {
+            root: PathBuf::new(),
+            components: Vec::new(),
+            own: None,
+            workload,
+            kinds: BTreeSet::new(),
+            companions: Vec::new(),
+            content: None,
+        };
         assert_eq!(rendering.substituted("localhost/web:1234"), ["localhost/web:dev"]);
         assert_eq!(rendering.substituted("registry/other:1"), ["docker.io/envoy:1"]);
+    }
+
+    #[test]
+    fn the_number_of_pods_is_left_to_the_autoscaler_and_other_content_is_another_template() {
+        let dir = tempfile::tempdir().unwrap();
+        let manifest =
+            "{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {replicas: 3, template: {}}}";
+        std::fs::write(dir.path().join("web.yaml"), manifest).unwrap();
+        let mut rendering = Rendering {
+            root: dir.path().to_owned(),
+            components: Vec::new(),
+            own: Some(dir.path().to_owned()),
+            workload: Workload { deployment: "web".into(), ..Workload::default() },
+            kinds: BTreeSet::new(),
+            companions: Vec::new(),
+            content: Some("12ab".to_owned()),
+        };
+        let with = rendering.objects(&[]).unwrap().remove(0);
+        assert_eq!(with["spec"].get("replicas"), None);
+        assert_eq!(with["spec"]["template"]["metadata"]["annotations"][CONTENT], "12ab");
+        rendering.content = None;
+        assert_eq!(rendering.objects(&[]).unwrap()[0]["spec"]["template"].get("metadata"), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use xshell::{Shell, cmd};
 
 use crate::problem;
@@ -36,7 +36,7 @@ pub(crate) fn build_static(root: &Path, target_dir: &Path, packages: &[&str]) ->
         "{cargo} build --quiet --profile image --locked --target {target} --target-dir {target_dir} {selected...}"
     );
     let build = set_by_cargo().iter().fold(build, |build, name| build.env_remove(name));
-    build.quiet().run()?;
+    build.quiet().run().with_context(|| problem::build_failed(&packages.join(", ")))?;
     Ok(packages.iter().map(|package| target_dir.join(&target).join("image").join(package)).collect())
 }
 

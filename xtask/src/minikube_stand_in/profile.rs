@@ -24,6 +24,10 @@ pub(crate) fn version(call: &Call) -> Result<u8> {
 }
 
 pub(crate) fn list(call: &Call) -> Result<u8> {
+    if call.scenario.has("profile-list-fails") {
+        println!("{}", json!({ "error": "open config.json: permission denied" }));
+        return Ok(80);
+    }
     let profiles = call.home.profiles();
     if !call.speech.is_json() {
         if profiles.is_empty() {
@@ -132,6 +136,9 @@ pub(crate) fn update_context(call: &Call) -> Result<u8> {
 pub(crate) fn pause(mut call: Call, is_paused: bool) -> Result<u8> {
     let name = call.given.profile().to_owned();
     let mut profile = call.home.require_running(&name)?.clone();
+    if !is_paused && call.scenario.has("unpause-fails") {
+        return Err(Fatal::new(80, "GUEST_UNPAUSE", "Pause: kubelet start: exit status 1", "").into());
+    }
     if let Some(backend) = Backend::new(call.home.cluster_directory(&name))? {
         if is_paused { backend.stop()? } else { backend.start(&profile)? }
     }
@@ -150,7 +157,14 @@ pub(crate) fn ip(call: &Call) -> Result<u8> {
 
 pub(crate) fn logs(call: &Call) -> Result<u8> {
     let name = call.given.profile();
-    call.home.require(name)?;
+    let profile = call.home.require(name)?;
+    for config in &profile.extra_config {
+        let key = config.strip_prefix("controller-manager.").and_then(|rest| Some(rest.split_once('=')?.0));
+        if let Some(key) = key.filter(|key| !backend::is_known_controller_flag(key)) {
+            println!("X Problems detected in kube-controller-manager [0123456789ab]:\n  Error: unknown flag: --{key}");
+            return Ok(0);
+        }
+    }
     println!("==> Audit <==\n\n==> Last Start <==\n\n==> kubelet <==");
     call.home.require_running(name)?;
     Ok(0)

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-const KNOWN: [&str; 33] = [
+const KNOWN: [&str; 37] = [
     // start
     "docker-missing",
     "docker-down",
@@ -43,6 +43,13 @@ const KNOWN: [&str; 33] = [
     "no-urls",
     "addon-disabled",
     "kubectl-fails",
+    // unpause
+    "unpause-fails",
+    // profile list
+    "profile-list-fails",
+    // start: a Kubernetes that is older than the cluster's; what cannot be downloaded
+    "downgrade",
+    "offline",
 ];
 
 pub(crate) struct Scenario(Vec<String>);

@@ -14,7 +14,7 @@ const MEMORY_MIB_MIN: u64 = 1800;
 const MEMORY_MIB_DEFAULT: u64 = 3072;
 
 /// Scenario, exit code, reason, message, advice: what stops a start before anything is made.
-const FAILURES: [(&str, u8, &str, &str, &str); 6] = [
+const FAILURES: [(&str, u8, &str, &str, &str); 8] = [
     (
         "docker-missing",
         65,
@@ -43,6 +43,20 @@ const FAILURES: [(&str, u8, &str, &str, &str); 6] = [
         "DRV_NOT_DETECTED",
         "No possible driver was detected. Try specifying --driver, or see https://minikube.sigs.k8s.io/docs/start/",
         "",
+    ),
+    (
+        "downgrade",
+        106,
+        "K8S_DOWNGRADE_UNSUPPORTED",
+        "Unable to safely downgrade existing Kubernetes v1.35.1 cluster to v1.34.0",
+        "",
+    ),
+    (
+        "offline",
+        40,
+        "INET_CACHE_KUBECTL",
+        "Failed to cache kubectl: dial tcp: lookup dl.k8s.io: no such host",
+        "Check your firewall rules and proxy",
     ),
     ("as-root", 57, "DRV_AS_ROOT", "The \"docker\" driver should not be used with root privileges.", ""),
     (
@@ -84,7 +98,7 @@ pub(crate) fn run(mut call: Call) -> Result<u8> {
     for config in &profile.extra_config {
         call.speech.info(config);
     }
-    boot(&call, &name, &mut profile)?;
+    boot(&mut call, &name, &mut profile)?;
     call.home.put(&name, profile.clone())?;
     enable_addons(&call, &name, &mut profile)?;
     call.home.put(&name, profile)?;
@@ -93,18 +107,26 @@ pub(crate) fn run(mut call: Call) -> Result<u8> {
     Ok(0)
 }
 
-fn boot(call: &Call, name: &str, profile: &mut Profile) -> Result<()> {
+fn boot(call: &mut Call, name: &str, profile: &mut Profile) -> Result<()> {
     call.speech.step(13, "Booting up control plane ...");
     let unknown_flag = profile.extra_config.iter().find(|config| {
         let key = config.strip_prefix("controller-manager.").and_then(|rest| rest.split_once('='));
         key.is_some_and(|(key, _)| !backend::is_known_controller_flag(key))
     });
+    if unknown_flag.is_some() {
+        // The machine is there and stays; what runs on it ends again and again.
+        call.home.put(name, profile.clone())?;
+    }
     if call.scenario.has("wait-timeout") || unknown_flag.is_some() {
         let timeout = call.given.value("wait-timeout").unwrap_or("6m0s");
         let message = format!("failed to start node: wait {timeout} for node: wait for healthy API server");
         return Err(Fatal::new(80, "GUEST_START", message, "").into());
     }
     if let Some(backend) = Backend::new(call.home.cluster_directory(name))? {
+        // Settings of a control plane that runs are taken by starting it anew.
+        if call.home.find(name).is_some_and(|before| before.is_running && before.extra_config != profile.extra_config) {
+            backend.stop()?;
+        }
         backend.start(profile)?;
         backend::write_context(&backend, name, !call.given.is_on("keep-context"))?;
     }

@@ -1,68 +1,108 @@
 //! Images in Minikube's nodes. `image load` exits 0 whatever happened, and `image ls` merges the nodes, so what was loaded is
 //! looked for in the list and, where there are several nodes, on each of them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::Value;
 use xshell::Shell;
 
+use super::super::texts;
 use super::state::disk_remedy;
-use super::{Minikube, PROGRAM};
+use super::{Minikube, PROGRAM, canonical};
+use crate::archive::{Archived, Listed};
 use crate::problem;
 
 impl Minikube {
-    pub(in crate::cluster) fn has_image(&self, tag: &str) -> Result<bool> {
-        let listed = self.read(&["image", "ls", "--format", "json"])?;
-        Ok(lists_image(&listed, tag) && self.node_without(tag)?.is_none())
+    pub(in crate::cluster) fn has_image(&self, image: &Archived) -> Result<bool> {
+        Ok(self.listed(image)? == Listed::Yes && self.node_without(image)?.is_none())
     }
 
-    /// A content-derived file name, since Minikube does not copy a file again that has the same name, size and mtime.
-    pub(in crate::cluster) fn load_image(&self, archive: &Path, tag: &str) -> Result<()> {
-        let archive = archive.to_string_lossy();
-        for _ in 0..2 {
-            self.read(&["image", "load", &archive])?;
-            if self.has_image(tag)? {
-                return Ok(());
-            }
+    pub(in crate::cluster) fn load_image(&self, image: &Archived) -> Result<()> {
+        // Minikube copies no file again whose name, size and time it knows: the second time it gets another name.
+        if self.takes(image, &image.file)? || self.takes(image, &Copied::of(image)?.0)? {
+            return Ok(());
         }
         let shell = Shell::new()?;
+        let archive = image.file.to_string_lossy();
         let verbose = self.command(&shell).args(["image", "load", &archive, "--alsologtostderr"]);
         let output = verbose.ignore_status().output()?;
-        if self.has_image(tag)? {
+        if self.has_image(image)? {
             return Ok(());
         }
         if let Some(trouble) = self.trouble() {
             return Err(trouble.into());
         }
-        if let Some(node) = self.node_without(tag)?
-            && lists_image(&self.read(&["image", "ls", "--format", "json"])?, tag)
-        {
-            return Err(problem::image_not_on_node(tag, &node, &archive, &self.profile).into());
+        let tag = &image.reference;
+        let runtime = self.look()?.map(|existing| existing.runtime).unwrap_or_default();
+        match self.listed(image)? {
+            // What Docker lists for an ID may be another digest.
+            Listed::Another if runtime == "docker" => Ok(()),
+            Listed::Another => Err(problem::image_is_old(tag, &archive, &self.profile).into()),
+            Listed::Yes if let Some(node) = self.node_without(image)? => {
+                Err(problem::image_not_on_node(tag, &node, &archive, &self.profile, import(&runtime)).into())
+            }
+            _ => {
+                let detail = load_failure(&String::from_utf8_lossy(&output.stderr));
+                let remedy = if detail.contains("no space left") {
+                    disk_remedy(&self.profile)
+                } else {
+                    format!("minikube image load {archive} -p {} --alsologtostderr", self.profile)
+                };
+                Err(problem::image_not_loaded(tag, PROGRAM, &detail, &remedy).into())
+            }
         }
-        let detail = load_failure(&String::from_utf8_lossy(&output.stderr));
-        let remedy = if detail.contains("no space left") {
-            disk_remedy(&self.profile)
-        } else {
-            format!("minikube image load {archive} -p {} --alsologtostderr", self.profile)
-        };
-        Err(problem::image_not_loaded(tag, PROGRAM, &detail, &remedy).into())
+    }
+
+    fn takes(&self, image: &Archived, file: &Path) -> Result<bool> {
+        self.read(&["image", "load", &file.to_string_lossy()])?;
+        self.has_image(image)
+    }
+
+    fn listed(&self, image: &Archived) -> Result<Listed> {
+        Ok(listed(&self.read(&["image", "ls", "--format", "json"])?, image))
     }
 
     /// The first of several nodes that says that it lacks the image. One that says nothing is not held against the image.
-    fn node_without(&self, tag: &str) -> Result<Option<String>> {
+    fn node_without(&self, image: &Archived) -> Result<Option<String>> {
         let shell = Shell::new()?;
         let status = self.command(&shell).args(["status", "-o", "json"]).ignore_status().read()?;
         let nodes = workers(&status);
         for node in nodes {
             let asked = self.command(&shell).args(["ssh", "-n", &node, "--", "sudo", "crictl", "images", "-o", "json"]);
             let output = asked.ignore_status().output()?;
-            let listed: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-            if listed["images"].is_array() && !lists_image(&listed["images"].to_string(), tag) {
+            let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+            if told["images"].is_array() && listed(&told["images"].to_string(), image) == Listed::No {
                 return Ok(Some(node));
             }
         }
         Ok(None)
+    }
+}
+
+/// The archive under a name that only its content has, for as long as it is needed.
+struct Copied(PathBuf);
+
+impl Copied {
+    fn of(image: &Archived) -> Result<Copied> {
+        let path = std::env::temp_dir().join(format!("swell-{}-{}.tar", &image.id[..12], std::process::id()));
+        std::fs::copy(&image.file, &path).with_context(|| problem::unwritable(&path))?;
+        Ok(Copied(path))
+    }
+}
+
+impl Drop for Copied {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// How a node takes an archive by hand.
+fn import(runtime: &str) -> &'static str {
+    match canonical(runtime) {
+        "docker" => "docker load -i",
+        "cri-o" => "podman load -i",
+        _ => "ctr -n=k8s.io images import",
     }
 }
 
@@ -73,10 +113,10 @@ fn workers(status: &str) -> Vec<String> {
     nodes.filter_map(|node| node["Name"].as_str().map(str::to_owned)).collect()
 }
 
-fn lists_image(listed: &str, tag: &str) -> bool {
-    let listed: Value = serde_json::from_str(listed).unwrap_or_default();
-    let tags = listed.as_array().into_iter().flatten().filter_map(|image| image["repoTags"].as_array()).flatten();
-    tags.into_iter().any(|listed| listed.as_str() == Some(tag))
+fn listed(images: &str, image: &Archived) -> Listed {
+    let images: Value = serde_json::from_str(images).unwrap_or_default();
+    let entries = images.as_array().into_iter().flatten();
+    image.among(entries.map(|entry| (entry["id"].as_str().unwrap_or_default(), texts(&entry["repoTags"]))))
 }
 
 /// The lines that hold the true reason: warnings of the image code and what the container runtime wrote.
@@ -89,14 +129,6 @@ fn load_failure(log: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn image_listings_are_matched_by_tag_not_by_substring() {
-        let listed = r#"[{"id":"ab","repoTags":["localhost/swell-service:3f2a9c1b7e44"],"size":"5"}]"#;
-        assert!(lists_image(listed, "localhost/swell-service:3f2a9c1b7e44"));
-        assert!(!lists_image(listed, "localhost/swell-service:3f2a"));
-        assert!(!lists_image("[]", "localhost/swell-service:3f2a9c1b7e44"));
-    }
 
     #[test]
     fn only_a_profile_of_several_nodes_has_others_to_ask() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::Api;
 use kube::api::ListParams;
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::super::Mend;
 use super::Minikube;
+use crate::observer;
 use crate::pods;
 use crate::problem::{self, Problem};
 use crate::session::Pace;
@@ -30,10 +31,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const HOPELESS: [&str; 3] = ["ImagePullBackOff", "CrashLoopBackOff", "ErrImageNeverPull"];
 
 impl Minikube {
-    /// The addon, then its APIService Available: only then do metrics exist at all.
+    /// The addon, then its APIService Available, without which there are no metrics at all; then those of the nodes, then those
+    /// of the pods, each of which comes after a scrape more.
     pub(in crate::cluster) async fn ensure_metrics(
         &self,
         client: &kube::Client,
+        measured: &Measured<'_>,
         step: &Step<'_>,
         pace: Pace,
         limit: Duration,
@@ -50,7 +53,7 @@ impl Minikube {
         loop {
             let service = services.get_opt(METRICS_API).await?;
             let (reason, message) = match &service {
-                Some(service) if available(service) => return Ok(()),
+                Some(service) if available(service) => break,
                 Some(service) => unavailable(service),
                 None => ("APIServiceNotFound".to_owned(), String::new()),
             };
@@ -65,6 +68,14 @@ impl Minikube {
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
+        while let Some(missing) = unmeasured(client, measured).await? {
+            step.update(&missing);
+            if tokio::time::Instant::now() > deadline {
+                return Err(problem::metrics_unavailable(&self.profile, limit.as_secs(), &missing).into());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(())
     }
 
     /// A look without waiting.
@@ -90,6 +101,31 @@ impl Minikube {
             _ => problem::metrics_unavailable(&self.profile, limit.as_secs(), &format!("{reason}: {message}")),
         }
     }
+}
+
+/// Whose metrics are waited for.
+pub(crate) struct Measured<'m> {
+    pub(crate) namespace: &'m str,
+    pub(crate) selector: &'m str,
+}
+
+/// What has no metrics yet, nodes before pods. Who may not look has to take it as there.
+async fn unmeasured(client: &kube::Client, of: &Measured<'_>) -> Result<Option<String>> {
+    let nodes: Api<Node> = Api::all(client.clone());
+    let ready = nodes.list(&ListParams::default()).await.map_or(1, |nodes| nodes.items.len());
+    let request = http::Request::get("/apis/metrics.k8s.io/v1beta1/nodes").body(Vec::new())?;
+    let measured = client.request::<Value>(request).await.map(|listed| listed["items"].as_array().map_or(0, Vec::len));
+    match measured {
+        Ok(count) if count < ready => return Ok(Some(format!("metrics of {count} of {ready} nodes"))),
+        Err(kube::Error::Api(status)) if status.code == 503 => return Ok(Some(status.message.clone())),
+        _ => {}
+    }
+    let pods: Api<Pod> = Api::namespaced(client.clone(), of.namespace);
+    let pods = pods.list(&ListParams::default().labels(of.selector)).await?.items;
+    let ready: Vec<String> = pods.iter().filter(|pod| pods::is_ready(pod)).map(pods::name).collect();
+    let measured = observer::pod_usage(client, of.namespace, of.selector).await.unwrap_or_default();
+    let count = ready.iter().filter(|name| measured.contains_key(*name)).count();
+    Ok((count < ready.len()).then(|| format!("metrics of {count} of {} pods", ready.len())))
 }
 
 /// A pod of metrics-server that is not ready.

@@ -8,8 +8,9 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use super::said::{Said, said};
 use super::state::remedy;
-use super::{CONTAINER_RUNTIME, CPUS, Existing, INSTALL, MEMORY, Minikube, PROGRAM, controller};
+use super::{CONTAINER_RUNTIME, CPUS, Existing, INSTALL, MEMORY, Minikube, PROGRAM, key, knobs};
 use crate::problem::{self, Problem};
 use crate::session::Pace;
 use crate::terminal::{Step, Terminal};
@@ -36,14 +37,17 @@ impl Minikube {
             .with_context(|| problem::tool_missing(PROGRAM, INSTALL))?;
         let stderr = child.stderr.take();
         let errors = std::thread::spawn(move || stderr.map(|mut pipe| std::io::read_to_string(&mut pipe)));
-        let mut fatal = None;
+        let (mut fatal, mut last) = (None, String::new());
         if let Some(stdout) = child.stdout.take() {
             for line in BufReader::new(stdout).lines().map_while(std::result::Result::ok) {
                 match StartEvent::parse(&line) {
                     Some(StartEvent::Step { number, total, message }) => {
                         step.update(&format!("{number}/{total} {message}"));
                     }
-                    Some(StartEvent::Warning(message)) => terminal.detail(&message),
+                    Some(StartEvent::Warning(message)) => {
+                        terminal.detail(&message);
+                        last = message;
+                    }
                     Some(StartEvent::Fatal(error)) => fatal = Some(error),
                     None => {}
                 }
@@ -54,7 +58,7 @@ impl Minikube {
             return Ok(());
         }
         let stderr = errors.join().ok().flatten().and_then(std::result::Result::ok).unwrap_or_default();
-        Err(self.start_failure(code, fatal, &stderr).into())
+        Err(self.start_failure(code.unwrap_or(-1), fatal.unwrap_or_else(|| said(&last, &stderr))).into())
     }
 
     fn start_args(&self, pace: Pace, existing: Option<&Existing>) -> Vec<String> {
@@ -76,45 +80,54 @@ impl Minikube {
         args.push("--wait=apiserver,system_pods,default_sa,kubelet,node_ready".into());
         args.push("--interactive=false".into());
         args.push("--keep-context".into());
-        if pace == Pace::Fast {
-            let controller = controller(pace);
-            for (knob, seconds) in [
-                ("sync-period", controller.sync_period_s),
-                ("cpu-initialization-period", controller.cpu_initialization_period_s),
-                ("initial-readiness-delay", controller.initial_readiness_delay_s),
-            ] {
-                args.push(format!("--extra-config=controller-manager.horizontal-pod-autoscaler-{knob}={seconds}s"));
-            }
-        }
+        args.extend(extra_config(pace, existing).iter().map(|config| format!("--extra-config={config}")));
         args.extend(["-o".into(), "json".into()]);
         args
     }
 
-    fn start_failure(&self, code: Option<i32>, fatal: Option<StartError>, stderr: &str) -> Problem {
-        let error = fatal.unwrap_or_else(|| StartError {
-            name: format!("exit code {}", code.unwrap_or(-1)),
-            message: stderr.lines().rev().take(3).collect::<Vec<_>>().join(" / "),
-            advice: String::new(),
-            exit_code: code.unwrap_or(1),
-        });
-        let remedy = remedy(error.exit_code, &format!("{}: {}", error.name, error.message), &self.profile);
-        problem::minikube_start(&error.name, error.message.trim(), error.advice.trim(), &remedy)
+    fn start_failure(&self, code: i32, said: Said) -> Problem {
+        if said.name == "GUEST_START"
+            && let Some(refused) = self.refused_flag()
+        {
+            return problem::minikube_extra_config(&self.profile, &refused);
+        }
+        let remedy = remedy(code, &said.in_words(), &self.profile);
+        let name = if said.name.is_empty() { format!("exit code {code}") } else { said.name };
+        problem::minikube_start(&name, &said.message, &said.advice, &remedy)
     }
+
+    /// A flag that a component of the control plane does not know, which ends it again and again: the start waits in vain.
+    fn refused_flag(&self) -> Option<String> {
+        let logs = self.read(&["logs", "--problems"]).ok()?;
+        let (_, rest) = logs.split_once("unknown flag: --")?;
+        let flag: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+        (!flag.is_empty()).then_some(flag)
+    }
+}
+
+/// What has to be said of the components' settings. Said at all, it takes the place of all that was said before, so what was
+/// set otherwise is repeated.
+fn extra_config(pace: Pace, existing: Option<&Existing>) -> Vec<String> {
+    let fresh = Existing::default();
+    let existing = existing.unwrap_or(&fresh);
+    if existing.keeps(pace) {
+        return Vec::new();
+    }
+    let knobs = knobs(pace);
+    let others = existing.extra_config.iter().filter(|config| knobs.iter().all(|knob| key(knob) != key(config)));
+    others.chain(&knobs).cloned().collect()
 }
 
 #[derive(Debug, PartialEq, Eq)]
 enum StartEvent {
-    Step { number: String, total: String, message: String },
+    Step {
+        number: String,
+        total: String,
+        message: String,
+    },
+    /// Of Minikube's, or an error that it goes on after.
     Warning(String),
-    Fatal(StartError),
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct StartError {
-    name: String,
-    message: String,
-    advice: String,
-    exit_code: i32,
+    Fatal(Said),
 }
 
 impl StartEvent {
@@ -129,12 +142,11 @@ impl StartEvent {
                 message: data("message").trim().to_owned(),
             }),
             "warning" => Some(StartEvent::Warning(data("message"))),
-            "error" => Some(StartEvent::Fatal(StartError {
-                exit_code: data("exitcode").parse().ok()?,
-                name: data("name"),
-                message: data("message"),
-                advice: data("advice"),
-            })),
+            "error" if event["data"]["exitcode"].is_null() => Some(StartEvent::Warning(data("message"))),
+            "error" => {
+                let [name, message, advice] = ["name", "message", "advice"].map(|key| data(key).trim().to_owned());
+                Some(StartEvent::Fatal(Said { name, message, advice }))
+            }
             _ => None,
         }
     }
@@ -157,8 +169,7 @@ mod tests {
 
     #[test]
     fn an_existing_profile_keeps_its_runtime_and_its_size() {
-        let existing =
-            Existing { driver: "docker".into(), runtime: "docker".into(), cpus: 2, memory_mib: 4096, nodes: 1 };
+        let existing = Existing { driver: "docker".into(), runtime: "docker".into(), ..Existing::default() };
         let args = minikube().start_args(Pace::Real, Some(&existing));
         assert!(args.contains(&"--container-runtime=docker".to_owned()), "{args:?}");
         assert!(!args.iter().any(|arg| arg.starts_with("--cpus") || arg.starts_with("--memory")), "{args:?}");
@@ -172,14 +183,29 @@ mod tests {
     }
 
     #[test]
+    fn another_pace_is_said_together_with_what_was_set_otherwise() {
+        let housekeeping = "kubelet.housekeeping-interval=10s".to_owned();
+        let mut existing = Existing { extra_config: knobs(Pace::Fast).to_vec(), ..Existing::default() };
+        existing.extra_config.insert(0, housekeeping.clone());
+        assert_eq!(extra_config(Pace::Fast, Some(&existing)), [""; 0]);
+        let real = extra_config(Pace::Real, Some(&existing));
+        assert_eq!(real[0], housekeeping);
+        assert_eq!(real[1..], knobs(Pace::Real));
+        assert_eq!(extra_config(Pace::Real, None), [""; 0], "a new cluster has Kubernetes' own constants");
+    }
+
+    #[test]
     fn a_fatal_event_is_one_with_an_exit_code() {
         let fatal = r#"{"type":"io.k8s.sigs.minikube.error","data":{"exitcode":"63","name":"PROVIDER_DOCKER_NOT_RUNNING","message":"m","advice":"start it"}}"#;
         let soft = r#"{"type":"io.k8s.sigs.minikube.error","data":{"message":"only a note"}}"#;
         match StartEvent::parse(fatal) {
-            Some(StartEvent::Fatal(error)) => assert_eq!((error.exit_code, error.advice.as_str()), (63, "start it")),
+            Some(StartEvent::Fatal(said)) => {
+                assert_eq!((&*said.in_words(), &*said.advice), ("PROVIDER_DOCKER_NOT_RUNNING: m", "start it"));
+            }
             other => panic!("{other:?}"),
         }
-        for noise in [soft, "I0223 12:00 klog line", "{}", ""] {
+        assert_eq!(StartEvent::parse(soft), Some(StartEvent::Warning("only a note".into())));
+        for noise in ["I0223 12:00 klog line", "{}", ""] {
             assert_eq!(StartEvent::parse(noise), None, "{noise}");
         }
     }

@@ -9,6 +9,7 @@ use xshell::Shell;
 
 use super::super::Mend;
 use super::Minikube;
+use super::said::said;
 use crate::problem::{self, Problem};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +39,7 @@ impl State {
             return State::Absent;
         }
         if !(0..=7).contains(&code) {
-            return State::Unknown { code, said: said(stdout, stderr) };
+            return State::Unknown { code, said: said(stdout, stderr).in_words() };
         }
         let told: Value = serde_json::from_str(stdout.trim()).unwrap_or_default();
         let nodes: Vec<&Value> = told.as_array().map_or_else(|| vec![&told], |nodes| nodes.iter().collect());
@@ -87,6 +88,19 @@ impl State {
     }
 }
 
+impl State {
+    /// The same after a start that ended well: starting again is then no remedy.
+    pub(super) fn problem_after_start(&self, profile: &str) -> Option<Problem> {
+        match self {
+            State::Stopped | State::Half(_) | State::Gone | State::Absent => {
+                let remedy = format!("minikube logs -p {profile} --problems");
+                Some(problem::minikube_state(profile, &format!("after its start {}", self.words()), &remedy))
+            }
+            _ => self.problem(profile),
+        }
+    }
+}
+
 impl Minikube {
     pub(super) fn state(&self) -> Result<State> {
         let shell = Shell::new()?;
@@ -111,18 +125,6 @@ impl Minikube {
         };
         Some((state.problem(&self.profile)?, mend))
     }
-}
-
-/// Minikube's reason: the line behind `Exiting due to`, in JSON mode an event's message, else the first line of all.
-pub(super) fn said(stdout: &str, stderr: &str) -> String {
-    let event = |line: &str| {
-        let data = serde_json::from_str::<Value>(line).ok()?["data"].take();
-        Some(format!("{}: {}", data["name"].as_str()?, data["message"].as_str()?))
-    };
-    let exiting = |line: &str| line.split_once("Exiting due to ").map(|(_, reason)| reason.to_owned());
-    let found = stderr.lines().find_map(exiting).or_else(|| stdout.lines().find_map(event));
-    let first = || stderr.lines().chain(stdout.lines()).find(|line| !line.trim().is_empty()).map(str::to_owned);
-    found.or_else(first).unwrap_or_default().trim().to_owned()
 }
 
 /// The command that mends it, by the layer that the exit code names, and where one code has many reasons by the reason.
@@ -152,7 +154,12 @@ pub(super) fn remedy(code: i32, reason: &str, profile: &str) -> String {
         57 => "cargo xtask setup --cluster embedded   (or run this as an ordinary user: the docker driver refuses root)",
         63 => "sudo systemctl start docker",
         69 => "sudo usermod -aG docker $USER   (then log in again)",
+        // 4x is the internet: nothing is wrong here that Minikube could tell.
+        40..=49 => "cargo xtask setup   (once the internet is reached; behind a proxy, with HTTPS_PROXY and NO_PROXY set)",
+        60..=68 => "cargo xtask doctor   (which says what the driver answers; or: cargo xtask setup --cluster embedded)",
         81 => return format!("minikube delete -p {profile}   (or set up with the driver that it has)"),
+        82 | 90..=99 => "cargo xtask teardown   (then set up again: its node does not come round)",
+        106 => "cargo xtask teardown   (then set up again: a cluster keeps the Kubernetes that it was made with)",
         80 => return format!("minikube logs -p {profile} --problems   (what cannot be saved: minikube delete -p {profile})"),
         83 | 85 | 103 => "cargo xtask setup   (starts it again)",
         _ => return format!("minikube logs -p {profile} --problems"),
@@ -228,13 +235,5 @@ mod tests {
             14 Minikube profile `p`: minikube status ended with exit code 14: 
               try: minikube logs -p p --problems
         "#]].assert_eq(&all);
-    }
-
-    #[test]
-    fn the_reason_is_found_in_text_and_in_events() {
-        let text = "\nX Exiting due to SVC_URL_TIMEOUT: no answer\n* Suggestion: wait\n";
-        assert_eq!(said("", text), "SVC_URL_TIMEOUT: no answer");
-        assert_eq!(said(r#"{"data":{"name":"A","message":"b"}}"#, "E0223 klog"), "A: b");
-        assert_eq!(said("", "something else\nmore"), "something else");
     }
 }
