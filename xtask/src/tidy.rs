@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::cli::Cli;
 
+mod dependencies;
 mod workflows;
 
 const CRATES: [&str; 6] = ["autoscaler", "nanokube", "service", "adapter", "loadgen", "xtask"];

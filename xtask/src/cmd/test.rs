@@ -23,7 +23,8 @@ use crate::terminal::{Ink, Terminal, Verbosity, human_duration};
 use crate::workspace::set_by_cargo;
 
 /// Clients of other projects that some tests try when they are there.
-const OUTSIDE: [&str; 9] = ["kubectl", "helm", "podman", "skopeo", "ctr", "runc", "wrk", "hey", "oha"];
+const OUTSIDE: [&str; 11] =
+    ["kubectl", "helm", "promtool", "cargo-deny", "podman", "skopeo", "ctr", "runc", "wrk", "hey", "oha"];
 /// Read by tests that have a long form.
 const LONG: &str = "SWELL_LONG";
 
