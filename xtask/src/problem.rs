@@ -533,6 +533,10 @@ pub(crate) fn no_such_run(id: &str) -> Problem {
     Problem::usage(format!("no run `{id}`"), "cargo xtask runs")
 }
 
+pub(crate) fn run_of_another_version(run: &Path, version: u32) -> Problem {
+    Problem::new(format!("the run {} was recorded by another version ({version})", run.display()), "cargo xtask runs")
+}
+
 pub(crate) fn run_incomplete(dir: &Path, file: &str) -> Problem {
     Problem::new(
         format!("the run {} has no usable {file}: it ended before the load did", dir.display()),

@@ -157,6 +157,9 @@ impl RunDir {
 
     pub(crate) fn read(&self) -> Result<Recording> {
         let plan: RunPlan = serde_json::from_str(&self.text(PLAN)?).with_context(|| self.broken(PLAN))?;
+        if plan.version != VERSION {
+            return Err(problem::run_of_another_version(&self.path, plan.version).into());
+        }
         let mut load_plan = None;
         let mut intervals = Vec::new();
         let stream = self.text(INTERVALS).unwrap_or_default();
@@ -246,5 +249,9 @@ mod tests {
         assert_eq!(RunDir::find(&workspace, None).unwrap(), first);
         assert_eq!(RunDir::find(&workspace, Some("20260504-102030-demo")).unwrap(), first);
         assert!(RunDir::find(&workspace, Some("nope")).is_err());
+        // A scenario may be named as a version is.
+        let dotted = RunDir::create(&workspace, "v1.2", now).unwrap();
+        std::fs::write(dotted.path.join(PLAN), "{}").unwrap();
+        assert_eq!(RunDir::list(&workspace), [first, dotted]);
     }
 }

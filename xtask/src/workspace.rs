@@ -106,13 +106,16 @@ pub(crate) fn set_by_cargo() -> Vec<String> {
     names.filter(|name| starts.iter().any(|start| name.starts_with(start))).collect()
 }
 
-/// File stems or directory names under `dir` that `keep`, sorted; empty when there is no such directory.
+/// File stems or whole directory names under `dir` that `keep`, sorted; empty when there is no such directory.
 pub(crate) fn names_in(dir: &Path, keep: impl Fn(&Path) -> bool) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
     let mut names: Vec<String> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| keep(path))
-        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+        .filter_map(|path| {
+            let name = if path.is_dir() { path.file_name() } else { path.file_stem() };
+            Some(name?.to_str()?.to_owned())
+        })
         .collect();
     names.sort();
     names

@@ -30,7 +30,9 @@ pub(crate) fn run(lab: &Lab<'_>, args: &RunsArgs) -> Result<u8> {
                 report.requests.lost,
                 report.latency_us.p99 as f64 / 1e3,
             )),
-            (Output::Text, Err(_)) => lab.terminal.line(&format!("{:<32} not readable", dir.id())),
+            (Output::Text, Err(error)) => {
+                lab.terminal.line(&format!("{:<32} {:<12} {error:#}", dir.id(), "UNREADABLE"));
+            }
             (Output::Json, Ok(report)) => {
                 let line = json!({"version": 1, "run": report.run, "verdict": report.verdict, "scenario": report.scenario,
                     "started": report.started, "replicas": report.replicas, "lost": report.requests.lost});
