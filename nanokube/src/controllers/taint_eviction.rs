@@ -79,10 +79,14 @@ mod tests {
     #[test]
     fn pods_leave_a_node_whose_taint_they_do_not_tolerate_or_no_longer() {
         let mut lab = Lab::new();
-        let tolerating = |seconds: Value| json!([{ "key": "broken", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds }]);
-        for (name, tolerations) in
-            [("none", json!([])), ("while", tolerating(json!(5))), ("always", tolerating(Value::Null))]
-        {
+        let tolerating = |seconds: Value| {
+            let toleration = json!({ "key": "broken", "operator": "Exists", "effect": "NoExecute" });
+            let mut tolerations = json!([toleration]);
+            tolerations[0]["tolerationSeconds"] = seconds;
+            tolerations
+        };
+        let pods = [("none", json!([])), ("while", tolerating(json!(5))), ("always", tolerating(Value::Null))];
+        for (name, tolerations) in pods {
             let spec = json!({ "containers": [{ "name": "c", "image": "i" }], "tolerations": tolerations });
             lab.create(PODS, json!({ "metadata": { "name": name }, "spec": spec }));
         }
