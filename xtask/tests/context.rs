@@ -94,6 +94,11 @@ impl Apart {
         self.dir.path().join("cluster/kubeconfig")
     }
 
+    fn context(&self) -> String {
+        let text = std::fs::read_to_string(self.kubeconfig()).unwrap();
+        text.lines().find_map(|line| line.strip_prefix("current-context: ")).unwrap().to_owned()
+    }
+
     /// What kubectl prints; nothing where it is not installed.
     fn kubectl(&self, args: &[&str]) -> Option<String> {
         let output = Command::new("kubectl").arg("--kubeconfig").arg(self.kubeconfig()).args(args).output().ok()?;
@@ -148,6 +153,14 @@ fn a_cluster_known_by_its_kubeconfig_alone_is_used_and_left_as_it_was() {
     assert!(matches!(load.status.code(), Some(0 | 3)), "{}", told(&load));
     assert!(told(&load).contains("lost 0"), "{}", told(&load));
     lab.fail(&["load", "--in-cluster", "--pattern", "constant 10 3s"], 64, &["--generator-image REGISTRY"]);
+    // Whoever asks why needs no session.
+    let passer_by = Lab::new("ctx-look", &apart.kubeconfig());
+    let asked =
+        |hpa: &'static str| ["explain".to_owned(), "--context".to_owned(), apart.context(), format!("--hpa={hpa}")];
+    let told = passer_by.succeed(&asked("swell-dev/swell-service").each_ref().map(String::as_str));
+    assert!(told.contains("(min 1, max ") && told.contains("ScalingActive "), "{told}");
+    let misspelt = asked("swell-dev/swell");
+    passer_by.fail(&misspelt.each_ref().map(String::as_str), 64, &["`swell`", "there are: swell-service"]);
     lab.succeed(&["teardown"]);
     lab.succeed(&["teardown"]);
 

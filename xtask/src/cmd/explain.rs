@@ -69,7 +69,8 @@ async fn live(lab: &Lab<'_>, args: &ExplainArgs) -> Result<u8> {
 async fn asked_about(lab: &Lab<'_>, args: &ExplainArgs) -> Result<(kube::Client, Subject, Controller)> {
     if let (Some(hpa), Some(context)) = (&args.hpa, &args.context) {
         let client = cluster::connect_to_context(context).await?;
-        return Ok((client, Subject::parse(hpa, "default"), Controller::default()));
+        let subject = Subject::parse(hpa, client.default_namespace());
+        return Ok((client, subject, Controller::default()));
     }
     let session = lab.session()?;
     let workload = session.workload()?;
@@ -168,7 +169,12 @@ impl Change {
     async fn all(client: &kube::Client, subject: &Subject) -> Result<Vec<Change>> {
         let api: Api<Event> = Api::namespaced(client.clone(), &subject.namespace);
         let of_hpa = format!("involvedObject.name={},reason=SuccessfulRescale", subject.hpa);
-        let list = api.list(&ListParams::default().fields(&of_hpa)).await?;
+        let list = match api.list(&ListParams::default().fields(&of_hpa)).await {
+            Ok(list) => list,
+            // Whoever may not read events is told what is decided now, without what was before.
+            Err(kube::Error::Api(status)) if status.code == 403 => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
+        };
         let change = |event: Event| Some(Change { at: event.last_timestamp?.0, message: event.message? });
         let mut changes: Vec<Change> = list.items.into_iter().filter_map(change).collect();
         changes.sort_by_key(|change| change.at);
@@ -188,7 +194,9 @@ impl Change {
 fn lately(lab: &Lab<'_>, changes: &[Change]) {
     if changes.is_empty() {
         let next = lab.command("explain --follow");
-        lab.terminal.say(&format!("No change of the count in its events; {next} shows the next as they come."));
+        lab.terminal.say(&format!(
+            "No change of the count in the events that can be seen; {next} shows the next as they come."
+        ));
         return;
     }
     lab.terminal.say("");
