@@ -41,9 +41,6 @@ impl Cluster {
         if kind.namespaced {
             check_namespace(writing, kind, namespace, object::name(&object))?;
         }
-        if writing.get(&kind.resource, namespace, object::name(&object)).is_some() {
-            return Err(ApiError::already_exists(&kind.resource, object::name(&object)));
-        }
         settle(kind, &mut object);
         if object.pointer("/metadata/managedFields").is_none() {
             let write = managed::Write { kind, writer, part: Part::Object, now: self.now() };
@@ -51,6 +48,10 @@ impl Cluster {
         }
         admission::on_create(writing, kind, &mut object, self.settings())?;
         check_rules(kind, &object, None)?;
+        if writing.get(&kind.resource, namespace, object::name(&object)).is_some() {
+            return Err(ApiError::already_exists(&kind.resource, object::name(&object)));
+        }
+        warn(kind, &object, writer);
         if writer.dry_run {
             return Ok(Object::new(object));
         }
@@ -74,6 +75,12 @@ pub(super) fn settle(kind: &Kind, object: &mut Value) {
         normal::apply(typed, object);
     }
     defaults::apply(&kind.resource, object);
+}
+
+/// Tells the writer of what is allowed and yet likely a mistake.
+pub(super) fn warn(kind: &Kind, object: &Value, writer: &Writer) {
+    let warnings = validation::warnings(&kind.resource, object, kind.is_custom());
+    warnings.into_iter().for_each(|warning| writer.warnings.add(warning));
 }
 
 /// The validation of the kind.

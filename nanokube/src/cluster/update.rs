@@ -150,6 +150,9 @@ impl Cluster {
             return Ok(current.clone());
         }
         create::check_rules(kind, &new, Some(current))?;
+        if part == Part::Object && object::generation(&new) != object::generation(current) && kind.resource != "pods" {
+            create::warn(kind, &new, writer);
+        }
         if writer.dry_run {
             return Ok(Object::new(new));
         }

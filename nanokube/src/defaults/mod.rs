@@ -12,6 +12,7 @@ mod rules;
 mod special;
 
 pub use rules::Rule;
+pub(crate) use rules::pod_specs;
 
 /// Fills in the defaults of a kind.
 pub fn apply(resource: &str, object: &mut Value) {

@@ -203,7 +203,7 @@ pub(super) fn of(resource: &str) -> &'static [&'static [Rule]] {
 }
 
 /// Where a resource holds a pod specification.
-pub(super) fn pod_specs(resource: &str) -> &'static [&'static str] {
+pub(crate) fn pod_specs(resource: &str) -> &'static [&'static str] {
     match resource {
         "pods" => &["/spec"],
         "cronjobs.batch" => &["/spec/jobTemplate/spec/template/spec"],
@@ -233,8 +233,7 @@ pub(super) const POD_SPEC: &[Rule] = &[
     rule("volumes[].projected.sources[].downwardAPI.items[].fieldRef.apiVersion", "\"v1\""),
     rule("volumes[].projected.sources[].serviceAccountToken.expirationSeconds", "3600"),
     rule("volumes[].hostPath.type", "\"\""),
-    rule("topologySpreadConstraints[].nodeAffinityPolicy", "\"Honor\""),
-    rule("topologySpreadConstraints[].nodeTaintsPolicy", "\"Ignore\""),
+    rule("volumes[].ephemeral.volumeClaimTemplate.spec.volumeMode", "\"Filesystem\""),
 ];
 
 /// Of each container of a pod specification.

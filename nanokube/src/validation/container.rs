@@ -11,6 +11,14 @@ use super::text;
 const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
 const STANDARD_RESOURCES: [&str; 3] = ["cpu", "ephemeral-storage", "memory"];
 const NO_SOURCE: &str = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`";
+const RESOURCE_FIELDS: [&str; 6] = [
+    "limits.cpu",
+    "limits.ephemeral-storage",
+    "limits.memory",
+    "requests.cpu",
+    "requests.ephemeral-storage",
+    "requests.memory",
+];
 const FIELD_PATHS: [&str; 9] = [
     "metadata.name",
     "metadata.namespace",
@@ -145,8 +153,14 @@ fn value_from(variable: &Value, path: &str, errors: &mut Errors) {
     if !source["fieldRef"].is_null() {
         field_reference(&source["fieldRef"], &format!("{path}.fieldRef"), errors);
     }
-    if !source["resourceFieldRef"].is_null() && string(&source["resourceFieldRef"]["resource"]).is_empty() {
-        errors.required(format!("{path}.resourceFieldRef.resource"), "");
+    if !source["resourceFieldRef"].is_null() {
+        let resource = &source["resourceFieldRef"]["resource"];
+        let path = format!("{path}.resourceFieldRef.resource");
+        match string(resource) {
+            "" => errors.required(path, ""),
+            name if name.contains(".hugepages-") => {}
+            _ => errors.one_of(&path, resource, &RESOURCE_FIELDS),
+        }
     }
     for kind in ["configMapKeyRef", "secretKeyRef"].into_iter().filter(|kind| !source[*kind].is_null()) {
         let key = string(&source[kind]["key"]);
@@ -232,6 +246,13 @@ fn mounts(mounts: &Value, path: &str, volumes: &HashSet<&str>, errors: &mut Erro
         if sub_path.split('/').any(|part| part == "..") {
             errors.invalid(format!("{path}.subPath"), sub_path, "must not contain '..'");
         }
+        let expression = string(&mount["subPathExpr"]);
+        if !expression.is_empty() && !sub_path.is_empty() {
+            let words = "subPathExpr and subPath are mutually exclusive";
+            errors.invalid(format!("{path}.subPathExpr"), expression, words);
+        }
+        let propagation = ["Bidirectional", "HostToContainer", "None"];
+        errors.one_of(&format!("{path}.mountPropagation"), &mount["mountPropagation"], &propagation);
     }
 }
 
@@ -267,19 +288,53 @@ fn resource_name(name: &str, path: &str, errors: &mut Errors) {
     }
 }
 
-fn parsed(quantity: &Value) -> Option<Quantity> {
+pub(super) fn parsed(quantity: &Value) -> Option<Quantity> {
     Quantity::parse(&quantity.as_str().map_or_else(|| quantity.to_string(), str::to_string)).ok()
 }
 
 fn security(context: &Value, path: &str, errors: &mut Errors) {
     for field in ["runAsUser", "runAsGroup"] {
-        if let Some(id) = context[field].as_i64().filter(|id| !(0..=i64::from(i32::MAX)).contains(id)) {
-            errors.invalid(format!("{path}.{field}"), id, format!("must be between 0 and {}, inclusive", i32::MAX));
+        identity(&context[field], &format!("{path}.{field}"), errors);
+    }
+    if context["allowPrivilegeEscalation"] == false {
+        if context["privileged"] == true {
+            let words = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
+            errors.invalid(path, context.clone(), words);
+        }
+        if list(&context["capabilities"]["add"]).iter().any(|capability| capability == "CAP_SYS_ADMIN") {
+            let words = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
+            errors.invalid(path, context.clone(), words);
         }
     }
-    if context["privileged"] == true && context["allowPrivilegeEscalation"] == false {
-        let words = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
-        errors.invalid(path, context.clone(), words);
+    seccomp(&context["seccompProfile"], &format!("{path}.seccompProfile"), errors);
+}
+
+/// A number of a user or a group.
+pub(super) fn identity(id: &Value, path: &str, errors: &mut Errors) {
+    if let Some(id) = id.as_i64().filter(|id| !(0..=i64::from(i32::MAX)).contains(id)) {
+        errors.invalid(path, id, format!("must be between 0 and {}, inclusive", i32::MAX));
+    }
+}
+
+pub(super) fn seccomp(profile: &Value, path: &str, errors: &mut Errors) {
+    if profile.is_null() {
+        return;
+    }
+    let file = string(&profile["localhostProfile"]);
+    match string(&profile["type"]) {
+        "" => errors.required(format!("{path}.type"), "type is required when seccompProfile is set"),
+        "Localhost" if file.is_empty() => {
+            errors.required(format!("{path}.localhostProfile"), "must be set when seccomp type is Localhost");
+        }
+        "RuntimeDefault" | "Unconfined" if !file.is_empty() => {
+            let words = "can only be set when seccomp type is Localhost";
+            errors.invalid(format!("{path}.localhostProfile"), file, words);
+        }
+        "Localhost" | "RuntimeDefault" | "Unconfined" => {}
+        _ => {
+            let kinds = ["Localhost", "RuntimeDefault", "Unconfined"];
+            errors.not_supported(format!("{path}.type"), &profile["type"], &kinds);
+        }
     }
 }
 

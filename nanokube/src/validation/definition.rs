@@ -31,7 +31,11 @@ pub(super) fn definition(object: &Value, old: Option<&Value>, errors: &mut Error
     } else {
         errors.one_of("spec.scope", &spec["scope"], &scopes);
     }
+    if spec["preserveUnknownFields"] == true {
+        errors.invalid("spec.preserveUnknownFields", true, "must be false");
+    }
     versions(&spec["versions"], errors);
+    errors.one_of("spec.conversion.strategy", &spec["conversion"]["strategy"], &["None", "Webhook"]);
     names(&spec["names"], errors);
     if let Some(old) = old {
         update(spec, &old["spec"], errors);
@@ -129,6 +133,35 @@ fn version(version: &Value, path: &str, errors: &mut Errors) {
     }
 }
 
+/// How the elements of a list are told apart.
+fn list_kind(schema: &Value, path: &str, errors: &mut Errors) {
+    let (kind, keys) = (&schema["x-kubernetes-list-type"], list(&schema["x-kubernetes-list-map-keys"]));
+    let keys_path = format!("{path}.x-kubernetes-list-map-keys");
+    if !kind.is_null() && string(&schema["type"]) != "array" {
+        let words = "must be array if x-kubernetes-list-type is specified";
+        match string(&schema["type"]) {
+            "" => errors.required(format!("{path}.type"), words),
+            other => errors.invalid(format!("{path}.type"), other, words),
+        }
+    }
+    errors.one_of(&format!("{path}.x-kubernetes-list-type"), kind, &["atomic", "map", "set"]);
+    match string(kind) {
+        "map" if keys.is_empty() => errors.required(keys_path, "must not be empty if x-kubernetes-list-type is map"),
+        "map" => {
+            for (index, key) in keys.iter().enumerate() {
+                if schema["items"]["properties"][string(key)].is_null() {
+                    let words = "entries must all be names of item properties";
+                    errors.invalid(format!("{keys_path}[{index}]"), string(key), words);
+                }
+            }
+        }
+        _ if !keys.is_empty() => {
+            errors.forbidden(keys_path, "must not be specified if x-kubernetes-list-type is not map");
+        }
+        _ => {}
+    }
+}
+
 /// A schema is structural: every field, element and value has a type.
 fn structure(schema: &Value, path: &str, what: &str, depth: usize, errors: &mut Errors) {
     if depth > MAX_DEPTH {
@@ -147,6 +180,14 @@ fn structure(schema: &Value, path: &str, what: &str, depth: usize, errors: &mut 
     if kind == "array" && schema["items"].is_null() {
         errors.required(format!("{path}.items"), "must be specified");
     }
+    if schema["uniqueItems"] == true {
+        let words = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic";
+        errors.forbidden(format!("{path}.uniqueItems"), words);
+    }
+    if schema["x-kubernetes-preserve-unknown-fields"] == false {
+        errors.invalid(format!("{path}.x-kubernetes-preserve-unknown-fields"), false, "must be true or undefined");
+    }
+    list_kind(schema, path, errors);
     for (name, property) in entries(&schema["properties"]) {
         structure(property, &format!("{path}.properties[{name}]"), "object fields", depth + 1, errors);
     }

@@ -67,6 +67,10 @@ impl Errors {
         self.list.push(FieldError { value: shown, ..FieldError::invalid(field, Value::Null, detail) });
     }
 
+    pub(super) fn duplicate_struct(&mut self, field: &str, shown: String) {
+        self.list.push(FieldError { value: shown, ..FieldError::duplicate(field, Value::Null) });
+    }
+
     /// A text that is there must be one of these.
     pub(super) fn one_of(&mut self, field: &str, value: &Value, supported: &[&str]) {
         if !value.is_null() && !value.as_str().is_some_and(|text| supported.contains(&text)) {

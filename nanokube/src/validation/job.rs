@@ -2,9 +2,11 @@
 
 use serde_json::Value;
 
-use super::errors::{Errors, text as string};
+use super::errors::{Errors, list, text as string};
 use super::{pod, selector};
 
+/// Most pods of an indexed job at a time.
+const PARALLELISM_LIMIT: i64 = 100_000;
 /// A cron job's name leaves room for the eleven characters that its jobs add.
 const CRON_JOB_NAME_LIMIT: usize = 52;
 
@@ -39,6 +41,9 @@ pub(super) fn cron_job(object: &Value, _old: Option<&Value>, errors: &mut Errors
         errors.invalid("metadata.name", name, format!("must be no more than {CRON_JOB_NAME_LIMIT} characters"));
     }
     schedule(string(&spec["schedule"]), errors);
+    if let Some(zone) = spec["timeZone"].as_str().filter(|zone| jiff::tz::TimeZone::get(zone).is_err()) {
+        errors.invalid("spec.timeZone", zone, format!("unknown time zone {zone}"));
+    }
     errors.not_negative("spec.startingDeadlineSeconds", &spec["startingDeadlineSeconds"]);
     let policy = &spec["concurrencyPolicy"];
     if string(policy).is_empty() {
@@ -60,20 +65,92 @@ pub(super) fn cron_job(object: &Value, _old: Option<&Value>, errors: &mut Errors
 }
 
 fn job_spec(spec: &Value, path: &str, errors: &mut Errors) {
-    for field in ["parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished"] {
+    let amounts = [
+        "parallelism",
+        "completions",
+        "activeDeadlineSeconds",
+        "backoffLimit",
+        "ttlSecondsAfterFinished",
+        "backoffLimitPerIndex",
+        "maxFailedIndexes",
+    ];
+    for field in amounts {
         errors.not_negative(&format!("{path}.{field}"), &spec[field]);
     }
-    errors.one_of(&format!("{path}.completionMode"), &spec["completionMode"], &["NonIndexed", "Indexed"]);
-    if string(&spec["completionMode"]) == "Indexed" && spec["completions"].is_null() {
-        errors.required(format!("{path}.completions"), "when completion mode is Indexed");
-    }
+    errors.one_of(&format!("{path}.completionMode"), &spec["completionMode"], &["Indexed", "NonIndexed"]);
+    completion(spec, path, errors);
+    failure_policy(spec, &format!("{path}.podFailurePolicy"), errors);
+    let replacements = if spec["podFailurePolicy"].is_null() {
+        &["Failed", "TerminatingOrFailed"][..]
+    } else {
+        // A pod that still ends has not failed in the eyes of a policy.
+        &["Failed"][..]
+    };
+    errors.one_of(&format!("{path}.podReplacementPolicy"), &spec["podReplacementPolicy"], replacements);
     pod::template(&spec["template"], &format!("{path}.template"), errors);
     let restart = &spec["template"]["spec"]["restartPolicy"];
     let restart_path = format!("{path}.template.spec.restartPolicy");
     match string(restart) {
         "OnFailure" | "Never" => {}
-        "Always" | "" => errors.required(restart_path, "valid values: \"OnFailure\", \"Never\""),
-        _ => errors.not_supported(restart_path, restart, &["OnFailure", "Never"]),
+        "Always" | "" => errors.required(restart_path.as_str(), "valid values: \"OnFailure\", \"Never\""),
+        _ => errors.not_supported(restart_path.as_str(), restart, &["OnFailure", "Never"]),
+    }
+    if !spec["podFailurePolicy"].is_null() && string(restart) != "Never" {
+        let words = "only \"Never\" is supported when podFailurePolicy is specified";
+        errors.invalid(restart_path, string(restart), words);
+    }
+}
+
+/// What only jobs have whose pods are numbered.
+fn completion(spec: &Value, path: &str, errors: &mut Errors) {
+    let indexed = string(&spec["completionMode"]) == "Indexed";
+    if indexed && spec["completions"].is_null() {
+        errors.required(format!("{path}.completions"), "when completion mode is Indexed");
+    }
+    if let Some(parallelism) = spec["parallelism"].as_i64().filter(|count| indexed && *count > PARALLELISM_LIMIT) {
+        let words = format!("must be less than or equal to {PARALLELISM_LIMIT} when completion mode is Indexed");
+        errors.invalid(format!("{path}.parallelism"), parallelism, words);
+    }
+    if !indexed {
+        if let Some(limit) = spec["backoffLimitPerIndex"].as_i64() {
+            errors.invalid(format!("{path}.backoffLimitPerIndex"), limit, "requires indexed completion mode");
+        }
+        if !spec["successPolicy"].is_null() {
+            let shown = spec["successPolicy"].clone();
+            errors.invalid(format!("{path}.successPolicy"), shown, "requires indexed completion mode");
+        }
+    }
+    if !spec["maxFailedIndexes"].is_null() && spec["backoffLimitPerIndex"].is_null() {
+        errors.required(format!("{path}.backoffLimitPerIndex"), "when maxFailedIndexes is specified");
+    }
+}
+
+fn failure_policy(spec: &Value, path: &str, errors: &mut Errors) {
+    for (index, rule) in list(&spec["podFailurePolicy"]["rules"]).iter().enumerate() {
+        let path = format!("{path}.rules[{index}]");
+        let actions = ["Count", "FailIndex", "FailJob", "Ignore"];
+        match string(&rule["action"]) {
+            "" => errors.required(format!("{path}.action"), &format!("valid values: {actions:?}")),
+            _ => errors.one_of(&format!("{path}.action"), &rule["action"], &actions),
+        }
+        let (codes, conditions) = (&rule["onExitCodes"], list(&rule["onPodConditions"]));
+        match (codes.is_null(), conditions.is_empty()) {
+            (true, true) => {
+                errors.invalid(path, rule.clone(), "specifying one of OnExitCodes and OnPodConditions is required");
+            }
+            (false, false) => {
+                let words = "specifying both OnExitCodes and OnPodConditions is not supported";
+                errors.invalid(path, rule.clone(), words);
+            }
+            (false, true) => {
+                let path = format!("{path}.onExitCodes");
+                errors.one_of(&format!("{path}.operator"), &codes["operator"], &["In", "NotIn"]);
+                if list(&codes["values"]).is_empty() {
+                    errors.invalid(format!("{path}.values"), codes["values"].clone(), "at least one value is required");
+                }
+            }
+            (true, false) => {}
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::status::FieldError;
 
+mod affinity;
 mod amount;
 mod autoscaling;
 mod config;
@@ -26,11 +27,13 @@ mod selector;
 mod service;
 mod text;
 mod volume;
+mod warnings;
 mod workload;
 
 pub use custom::check as check_custom;
 pub use decode::{Findings, inspect};
 use errors::Errors;
+pub use warnings::warnings;
 
 /// The rules of one kind; the second object is the stored one on an update.
 type Rules = fn(&Value, Option<&Value>, &mut Errors);

@@ -9,25 +9,29 @@ use crate::selector::LabelSelector;
 pub(super) fn check(selector: &Value, path: &str, errors: &mut Errors) {
     metadata::labels(&selector["matchLabels"], &format!("{path}.matchLabels"), errors);
     for (index, expression) in list(&selector["matchExpressions"]).iter().enumerate() {
-        let path = format!("{path}.matchExpressions[{index}]");
-        let values = list(&expression["values"]);
-        match string(&expression["operator"]) {
-            "In" | "NotIn" if values.is_empty() => {
-                errors.required(format!("{path}.values"), "must be specified when `operator` is 'In' or 'NotIn'");
-            }
-            "Exists" | "DoesNotExist" if !values.is_empty() => {
-                let words = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
-                errors.forbidden(format!("{path}.values"), words);
-            }
-            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
-            operator => errors.invalid(format!("{path}.operator"), operator, "not a valid selector operator"),
+        requirement(expression, &format!("{path}.matchExpressions[{index}]"), errors);
+    }
+}
+
+/// A key, an operator and as many values as that takes.
+pub(super) fn requirement(expression: &Value, path: &str, errors: &mut Errors) {
+    let values = list(&expression["values"]);
+    match string(&expression["operator"]) {
+        "In" | "NotIn" if values.is_empty() => {
+            errors.required(format!("{path}.values"), "must be specified when `operator` is 'In' or 'NotIn'");
         }
-        let key = string(&expression["key"]);
-        errors.invalid_text(&format!("{path}.key"), key, text::qualified_name(key));
-        for (at, value) in values.iter().enumerate() {
-            let value = string(value);
-            errors.invalid_text(&format!("{path}.values[{at}]"), value, text::label_value(value));
+        "Exists" | "DoesNotExist" if !values.is_empty() => {
+            let words = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
+            errors.forbidden(format!("{path}.values"), words);
         }
+        "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+        operator => errors.invalid(format!("{path}.operator"), operator, "not a valid selector operator"),
+    }
+    let key = string(&expression["key"]);
+    errors.invalid_text(&format!("{path}.key"), key, text::qualified_name(key));
+    for (at, value) in values.iter().enumerate() {
+        let value = string(value);
+        errors.invalid_text(&format!("{path}.values[{at}]"), value, text::label_value(value));
     }
 }
 

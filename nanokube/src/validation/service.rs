@@ -8,6 +8,8 @@ use super::errors::{Errors, list, text as string};
 use super::{container, metadata, text};
 
 const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
+/// A day.
+const AFFINITY_LIMIT_S: i64 = 86_400;
 const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
 
 pub(super) fn service(object: &Value, _old: Option<&Value>, errors: &mut Errors) {
@@ -26,30 +28,55 @@ pub(super) fn service(object: &Value, _old: Option<&Value>, errors: &mut Errors)
         "ExternalName" => external_name(spec, errors),
         _ => {}
     }
-    self::ports(ports, kind, errors);
+    self::ports(ports, errors);
     metadata::labels(&spec["selector"], "spec.selector", errors);
-    match string(&spec["sessionAffinity"]) {
-        "" => errors.required("spec.sessionAffinity", ""),
-        _ => errors.one_of("spec.sessionAffinity", &spec["sessionAffinity"], &["ClientIP", "None"]),
+    affinity(spec, errors);
+    for (index, address) in list(&spec["externalIPs"]).iter().enumerate() {
+        let path = format!("spec.externalIPs[{index}]");
+        errors.invalid_text(&path, string(address), text::ip_address(string(address)));
     }
     match kind {
         "" => errors.required("spec.type", ""),
         _ => errors.one_of("spec.type", &spec["type"], &TYPES),
     }
-    for (index, address) in list(&spec["externalIPs"]).iter().enumerate() {
-        let path = format!("spec.externalIPs[{index}]");
-        errors.invalid_text(&path, string(address), text::ip_address(string(address)));
-    }
-    let ranges = list(&spec["loadBalancerSourceRanges"]);
-    if !ranges.is_empty() && kind != "LoadBalancer" {
-        errors.forbidden("spec.loadBalancerSourceRanges", "may only be used when `type` is 'LoadBalancer'");
+    unique_ports(ports, kind, errors);
+    if kind != "LoadBalancer" {
+        let ranges = list(&spec["loadBalancerSourceRanges"]);
+        let given = [
+            ("loadBalancerSourceRanges", !ranges.is_empty()),
+            ("allocateLoadBalancerNodePorts", !spec["allocateLoadBalancerNodePorts"].is_null()),
+            ("loadBalancerClass", !spec["loadBalancerClass"].is_null()),
+        ];
+        for (field, _) in given.into_iter().filter(|(_, given)| *given) {
+            errors.forbidden(format!("spec.{field}"), "may only be used when `type` is 'LoadBalancer'");
+        }
     }
     policies(spec, kind, errors);
 }
 
+fn affinity(spec: &Value, errors: &mut Errors) {
+    let config = &spec["sessionAffinityConfig"];
+    match string(&spec["sessionAffinity"]) {
+        "" => errors.required("spec.sessionAffinity", ""),
+        _ => errors.one_of("spec.sessionAffinity", &spec["sessionAffinity"], &["ClientIP", "None"]),
+    }
+    let path = "spec.sessionAffinityConfig";
+    match string(&spec["sessionAffinity"]) {
+        "ClientIP" => {
+            let timeout = &config["clientIP"]["timeoutSeconds"];
+            if timeout.as_i64().is_some_and(|seconds| !(1..=AFFINITY_LIMIT_S).contains(&seconds)) {
+                let words = format!("must be greater than 0 and less than {AFFINITY_LIMIT_S}");
+                errors.invalid(format!("{path}.clientIP.timeoutSeconds"), timeout.clone(), words);
+            }
+        }
+        "None" if !config.is_null() => errors.forbidden(path, "must not be set when session affinity is None"),
+        _ => {}
+    }
+}
+
 fn external_name(spec: &Value, errors: &mut Errors) {
     if !string(&spec["clusterIP"]).is_empty() {
-        errors.forbidden("spec.clusterIPs[0]", "may not be set when `type` is 'ExternalName'");
+        errors.forbidden("spec.clusterIPs", "may not be set for ExternalName services");
     }
     let name = string(&spec["externalName"]);
     if name.is_empty() {
@@ -59,8 +86,8 @@ fn external_name(spec: &Value, errors: &mut Errors) {
     }
 }
 
-fn ports(ports: &[Value], kind: &str, errors: &mut Errors) {
-    let (mut names, mut numbers, mut node_ports) = (HashSet::new(), HashSet::new(), HashSet::new());
+fn ports(ports: &[Value], errors: &mut Errors) {
+    let mut names = HashSet::new();
     for (index, port) in ports.iter().enumerate() {
         let path = format!("spec.ports[{index}]");
         let name = string(&port["name"]);
@@ -85,13 +112,29 @@ fn ports(ports: &[Value], kind: &str, errors: &mut Errors) {
             errors.one_of(&format!("{path}.protocol"), &port["protocol"], &PROTOCOLS);
         }
         container::port(&port["targetPort"], &format!("{path}.targetPort"), errors);
+        let application = string(&port["appProtocol"]);
+        if !application.is_empty() {
+            errors.invalid_text(&format!("{path}.appProtocol"), application, text::qualified_name(application));
+        }
+    }
+}
+
+/// No port twice, and node ports only where a type has them.
+fn unique_ports(ports: &[Value], kind: &str, errors: &mut Errors) {
+    let (mut numbers, mut node_ports) = (HashSet::new(), HashSet::new());
+    for (index, port) in ports.iter().enumerate() {
+        let path = format!("spec.ports[{index}]");
+        let (protocol, number) = (string(&port["protocol"]), port["port"].as_i64().unwrap_or(0));
         let node_port = port["nodePort"].as_i64().unwrap_or(0);
         if node_port != 0 && !matches!(kind, "NodePort" | "LoadBalancer") {
             let words = format!("may not be used when `type` is '{kind}'");
             errors.forbidden(format!("{path}.nodePort"), words);
         }
         if !numbers.insert((protocol, number)) {
-            errors.duplicate(path.as_str(), serde_json::json!({ "port": number, "protocol": protocol }));
+            let shown = format!(
+                "{{\"Name\":\"\",\"Protocol\":{protocol:?},\"AppProtocol\":null,\"Port\":{number},\"TargetPort\":0,\"NodePort\":0}}"
+            );
+            errors.duplicate_struct(&path, shown);
         }
         if node_port != 0 && !node_ports.insert((protocol, node_port)) {
             errors.duplicate(format!("{path}.nodePort"), node_port);

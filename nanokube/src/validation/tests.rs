@@ -397,3 +397,153 @@ fn refusals_are_those_of_a_real_api_server() {
     }
     assert!(compared >= 8 || recordings.is_empty(), "only {compared} refusals compared");
 }
+
+#[test]
+fn a_pod_says_where_it_may_run_in_terms_that_can_be_met() {
+    let mut spec = with_container(json!({}));
+    spec["affinity"] = json!({
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": [] },
+            "preferredDuringSchedulingIgnoredDuringExecution": [
+                { "weight": 0, "preference": { "matchExpressions": [{ "key": "a", "operator": "Gt", "values": [] }] } },
+            ],
+        },
+        "podAntiAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": [{ "topologyKey": "z" }] },
+    });
+    let constraint = json!({ "maxSkew": 0, "topologyKey": "z", "whenUnsatisfiable": "Maybe" });
+    spec["topologySpreadConstraints"] = json!([constraint, constraint]);
+    let nodes = "spec.affinity.nodeAffinity";
+    let preferred = format!("{nodes}.preferredDuringSchedulingIgnoredDuringExecution[0]");
+    let unsupported = "supported values: \"DoNotSchedule\", \"ScheduleAnyway\"";
+    let spread = |index: usize| {
+        [
+            format!("spec.topologySpreadConstraints[{index}].maxSkew: Invalid value: 0: must be greater than zero"),
+            format!(
+                "spec.topologySpreadConstraints[{index}].whenUnsatisfiable: Unsupported value: \"Maybe\": {unsupported}"
+            ),
+        ]
+    };
+    let mut expected = vec![
+        format!(
+            "{nodes}.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms: Required value: must have at \
+             least one node selector term"
+        ),
+        format!("{preferred}.weight: Invalid value: 0: must be in the range 1-100"),
+        format!(
+            "{preferred}.preference.matchExpressions[0].values: Required value: must be specified single value when \
+             `operator` is 'Lt' or 'Gt'"
+        ),
+    ];
+    expected.extend(spread(0).into_iter().chain(spread(1)));
+    expected.push(
+        "spec.topologySpreadConstraints[1].{topologyKey, whenUnsatisfiable}: Duplicate value: \"{z, Maybe}\"".into(),
+    );
+    check("pods", pod(spec), &expected.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_network_and_the_users_of_a_pod_are_checked() {
+    let mut spec = with_container(json!({ "ports": [{ "containerPort": 80, "hostPort": 81 }] }));
+    spec["hostNetwork"] = true.into();
+    spec["dnsPolicy"] = "None".into();
+    spec["securityContext"] = json!({ "runAsUser": -1, "seccompProfile": { "type": "Localhost" } });
+    spec["hostAliases"] = json!([{ "ip": "x", "hostnames": ["A"] }]);
+    let name = text::dns_subdomain("A").pop().unwrap();
+    check(
+        "pods",
+        pod(spec),
+        &[
+            "spec.containers[0].ports[0].containerPort: Invalid value: 80: must match `hostPort` when `hostNetwork` is true",
+            "spec.securityContext.runAsUser: Invalid value: -1: must be between 0 and 2147483647, inclusive",
+            "spec.securityContext.seccompProfile.localhostProfile: Required value: must be set when seccomp type is Localhost",
+            "spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None",
+            "spec.hostAliases[0].ip: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+            &format!("spec.hostAliases[0].hostnames[0]: Invalid value: \"A\": {name}"),
+        ],
+    );
+}
+
+#[test]
+fn a_service_has_each_port_once_and_only_what_its_type_has() {
+    let port = json!({ "port": 80 });
+    let named = |name: &str| json!({ "port": 80, "name": name });
+    check(
+        "services",
+        json!({ "metadata": { "name": "s" }, "spec": { "ports": [port], "loadBalancerClass": "a.b/c",
+            "sessionAffinityConfig": { "clientIP": { "timeoutSeconds": 5 } } } }),
+        &[
+            "spec.sessionAffinityConfig: Forbidden: must not be set when session affinity is None",
+            "spec.loadBalancerClass: Forbidden: may only be used when `type` is 'LoadBalancer'",
+        ],
+    );
+    check(
+        "services",
+        json!({ "metadata": { "name": "s" }, "spec": { "ports": [named("a"), named("b.c")] } }),
+        &[
+            "spec.ports[1].name: Invalid value: \"b.c\": must not contain dots",
+            "spec.ports[1]: Duplicate value: {\"Name\":\"\",\"Protocol\":\"TCP\",\"AppProtocol\":null,\"Port\":80,\
+             \"TargetPort\":0,\"NodePort\":0}",
+        ],
+    );
+}
+
+#[test]
+fn a_job_with_a_failure_policy_never_restarts_its_pods() {
+    let mut spec = with_container(json!({}));
+    spec["restartPolicy"] = "OnFailure".into();
+    let job = json!({ "metadata": { "name": "j", "uid": "u" }, "spec": { "template": { "spec": spec }, "maxFailedIndexes": 1,
+        "podFailurePolicy": { "rules": [{ "action": "Ignore" }] } } });
+    check(
+        "jobs.batch",
+        job,
+        &[
+            "spec.backoffLimitPerIndex: Required value: when maxFailedIndexes is specified",
+            "spec.podFailurePolicy.rules[0]: Invalid value: {\"action\":\"Ignore\"}: specifying one of OnExitCodes and \
+             OnPodConditions is required",
+            "spec.template.spec.restartPolicy: Invalid value: \"OnFailure\": only \"Never\" is supported when \
+             podFailurePolicy is specified",
+        ],
+    );
+}
+
+#[test]
+fn what_is_allowed_and_likely_a_mistake_is_warned_about() {
+    let mut spec = with_container(json!({
+        "env": [{ "name": "A", "value": "1" }, { "name": "A", "value": "2" }, { "name": "A", "value": "$(A)3" }],
+        "ports": [{ "containerPort": 80, "name": "p" }, { "containerPort": 80, "name": "p" }],
+        "resources": { "requests": { "memory": "100m", "cpu": "100m" }, "limits": { "memory": "8Ei" } },
+    }));
+    spec["nodeSelector"] = json!({ "beta.kubernetes.io/os": "linux" });
+    spec["terminationGracePeriodSeconds"] = (-1).into();
+    let mut object = deployment();
+    object["metadata"]["name"] = "a.b".into();
+    object["spec"]["template"]["spec"] = spec;
+    let path = "spec.template.spec";
+    assert_eq!(
+        warnings("deployments.apps", &object, false),
+        [
+            "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is \
+             recommended: [must not contain dots]"
+                .to_owned(),
+            format!(
+                "{path}.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use \"kubernetes.io/os\" instead"
+            ),
+            format!(
+                "{path}.containers[0].resources.requests[memory]: fractional byte value \"100m\" is invalid, must be an \
+                 integer"
+            ),
+            format!(
+                "{path}.containers[0].env[1]: hides previous definition of \"A\", which may be dropped when using apply"
+            ),
+            format!("{path}.containers[0].ports[1]: duplicate port definition with {path}.containers[0].ports[0]"),
+            format!(
+                "{path}.containers[0].ports[1]: duplicate port name \"p\" with {path}.containers[0].ports[0], services and \
+                 probes that select ports by name will use {path}.containers[0].ports[0]"
+            ),
+            format!(
+                "{path}.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"
+            ),
+        ]
+    );
+    assert!(warnings("deployments.apps", &deployment(), false).is_empty());
+}

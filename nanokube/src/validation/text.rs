@@ -41,7 +41,9 @@ fn too_many_bytes(limit: usize) -> String {
 
 /// What is wrong with a DNS label (names of containers, ports, namespaces).
 pub(super) fn dns_label(text: &str) -> Vec<String> {
-    checks([(text.len() > 63, too_long(63)), (!is_dns_label(text), DNS_LABEL.into())])
+    // A name that is right but for its dots gets a shorter word.
+    let words = if dns_subdomain(text).is_empty() { "must not contain dots" } else { DNS_LABEL };
+    checks([(text.len() > 63, too_long(63)), (!is_dns_label(text), words.into())])
 }
 
 /// What is wrong with a DNS subdomain (most names).
