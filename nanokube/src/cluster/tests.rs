@@ -131,3 +131,36 @@ fn pods_outside_of_a_limit_range_or_silent_about_what_a_quota_holds_are_refused(
     let words = "pods \"p\" is forbidden: failed quota: quota: must specify limits.memory for: a,b";
     assert_eq!(refusal(quota, json!({}), json!({})), words);
 }
+
+#[test]
+fn a_pod_finds_its_token_unless_it_or_its_account_asks_not_to() {
+    let cluster = cluster();
+    let mounts = |name: &str, spec: Value| {
+        let mut object = pod(name, "");
+        object["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        let created = cluster.create("pods", "lab", object, &writer()).unwrap();
+        let mounts = object::array_at(&created, "/spec/containers/0/volumeMounts").to_vec();
+        (mounts, object::array_at(&created, "/spec/volumes").to_vec())
+    };
+    let (mounted, volumes) = mounts("a", json!({}));
+    assert_eq!(mounted[0]["mountPath"], "/var/run/secrets/kubernetes.io/serviceaccount");
+    assert_eq!(mounted[0]["name"], volumes[0]["name"]);
+    assert_eq!(mounts("b", json!({ "automountServiceAccountToken": false })), (vec![], vec![]));
+    let account = json!({ "metadata": { "name": "shy" }, "automountServiceAccountToken": false });
+    cluster.create("serviceaccounts", "lab", account, &writer()).unwrap();
+    assert_eq!(mounts("c", json!({ "serviceAccountName": "shy" })), (vec![], vec![]));
+    let (mounted, _) = mounts("d", json!({ "serviceAccountName": "shy", "automountServiceAccountToken": true }));
+    assert_eq!(mounted.len(), 1);
+}
+
+#[test]
+fn what_is_wrong_with_an_object_is_said_before_that_its_name_is_taken() {
+    let cluster = cluster();
+    cluster.create("pods", "lab", pod("a", ""), &writer()).unwrap();
+    let again = |image: &str| {
+        let mut object = pod("a", "");
+        object["spec"]["containers"][0]["image"] = image.into();
+        cluster.create("pods", "lab", object, &writer()).unwrap_err().code
+    };
+    assert_eq!((again("i"), again("")), (409, 422));
+}

@@ -56,6 +56,9 @@ impl Lab {
         images.load(&archive).unwrap();
         if cluster.get("namespaces", "", "default").is_none() {
             cluster.create("namespaces", "", json!({ "metadata": { "name": "default" } }), &writer()).unwrap();
+            // What a controller puts into each namespace, for the volume with the pod's token.
+            let authority = json!({ "metadata": { "name": "kube-root-ca.crt" }, "data": { "ca.crt": "" } });
+            cluster.create("configmaps", "default", authority, &writer()).unwrap();
         }
         let block: u16 = rand::random();
         let address = |last| Ipv4Addr::new(127, 251 + (block >> 8) as u8 % 4, block as u8, last);

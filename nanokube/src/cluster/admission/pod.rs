@@ -1,15 +1,18 @@
 //! What a new pod gets: account, tolerations, priority, limit-range defaults, quality of service.
 //!
-//! Unlike upstream no token volume is mounted by itself: processes find the API by their KUBECONFIG, and a mount at an
-//! absolute path is not to be had everywhere.
+//! What an in-cluster client looks for is mounted into every container, unless the pod or its account asks not to.
 
 use serde_json::{Value, json};
 
 use super::{limit_range, toleration};
+use crate::cluster::identity::generated_name;
 use crate::object;
 use crate::status::ApiError;
 use crate::store::Writing;
 
+/// Where service account tokens are mounted, and how the volumes that hold them are called.
+pub(crate) const TOKEN_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+const TOKEN_VOLUME: &str = "kube-api-access-";
 const EVICTION_TAINTS: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
 
 pub(super) fn admit(writing: &Writing<'_>, pod: &mut Value) -> Result<(), ApiError> {
@@ -37,6 +40,40 @@ pub(super) fn admit(writing: &Writing<'_>, pod: &mut Value) -> Result<(), ApiErr
     Ok(())
 }
 
+/// The token, the authority's certificate and the namespace, where in-cluster clients look for them.
+fn mount_token(account: Option<&Value>, pod: &mut Value) {
+    let wish = |object: &Value, pointer: &str| object.pointer(pointer).and_then(Value::as_bool);
+    let of_account = account.and_then(|account| wish(account, "/automountServiceAccountToken"));
+    let wanted = wish(pod, "/spec/automountServiceAccountToken").or(of_account).unwrap_or(true);
+    let named = |volume: &&Value| object::str_at(volume, "/name").starts_with(TOKEN_VOLUME);
+    let present = object::array_at(pod, "/spec/volumes").iter().find(named).map(|volume| volume["name"].clone());
+    let name = present.clone().unwrap_or_else(|| generated_name(TOKEN_VOLUME).into());
+    let mount = json!({ "name": name, "readOnly": true, "mountPath": TOKEN_DIR });
+    let mut used = false;
+    for list in ["containers", "initContainers"].into_iter().filter(|_| wanted) {
+        let containers = pod["spec"].get_mut(list).and_then(Value::as_array_mut);
+        for container in containers.into_iter().flatten().filter(|container| container.is_object()) {
+            let mut mounts = object::array_at(container, "/volumeMounts").to_vec();
+            if mounts.iter().all(|mount| mount["mountPath"] != TOKEN_DIR) {
+                mounts.push(mount.clone());
+                container["volumeMounts"] = mounts.into();
+                used = true;
+            }
+        }
+    }
+    if used && present.is_none() {
+        let mut volumes = object::array_at(pod, "/spec/volumes").to_vec();
+        let namespace = json!({ "apiVersion": "v1", "fieldPath": "metadata.namespace" });
+        let sources = json!([
+            { "serviceAccountToken": { "expirationSeconds": 3607, "path": "token" } },
+            { "configMap": { "name": "kube-root-ca.crt", "items": [{ "key": "ca.crt", "path": "ca.crt" }] } },
+            { "downwardAPI": { "items": [{ "path": "namespace", "fieldRef": namespace }] } },
+        ]);
+        volumes.push(json!({ "name": name, "projected": { "sources": sources, "defaultMode": 420 } }));
+        pod["spec"]["volumes"] = volumes.into();
+    }
+}
+
 fn account(writing: &Writing<'_>, pod: &mut Value) -> Result<(), ApiError> {
     let name = match object::str_at(pod, "/spec/serviceAccountName") {
         "" => "default".to_string(),
@@ -44,12 +81,14 @@ fn account(writing: &Writing<'_>, pod: &mut Value) -> Result<(), ApiError> {
     };
     let namespace = object::namespace(pod);
     // The account "default" comes with the namespace, a moment after it.
-    if name != "default" && writing.get("serviceaccounts", namespace, &name).is_none() {
+    let found = writing.get("serviceaccounts", namespace, &name);
+    if name != "default" && found.is_none() {
         let why = format!("error looking up service account {namespace}/{name}: serviceaccount {name:?} not found");
         return Err(ApiError::forbidden("pods", object::name(pod), why));
     }
     object::set(pod, &["spec", "serviceAccountName"], name.clone().into());
     object::set(pod, &["spec", "serviceAccount"], name.into());
+    mount_token(found.as_deref(), pod);
     Ok(())
 }
 
