@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::auth::User;
 use super::{Api, Body, Call, auth, reply};
 use crate::any_certificate::AnyCertificate;
 use crate::cluster::{Cluster, Part, Patch, Writer};
@@ -82,7 +83,8 @@ async fn forward(api: &Api, call: &Call, service: &Object, target: &str) -> Resp
             request = request.header(name, value);
         }
     }
-    match ask(&api.cluster, service, request, call.body.clone()).await {
+    let user = call.user.clone().unwrap_or_else(User::administrator);
+    match ask(&api.cluster, service, &user, request, call.body.clone()).await {
         Ok(response) => {
             let (mut parts, body) = response.into_parts();
             parts.headers.remove(CONNECTION);
@@ -99,7 +101,7 @@ pub(crate) async fn get(cluster: &Cluster, target: &str) -> (u16, Bytes) {
     let Some(service) = find(cluster, &version) else { return (404, Bytes::from_static(b"404 page not found\n")) };
     let request = Request::builder().uri(target).header(ACCEPT, "application/json");
     let whole = async {
-        let (parts, body) = ask(cluster, &service, request, Bytes::new()).await?.into_parts();
+        let (parts, body) = ask(cluster, &service, &User::administrator(), request, Bytes::new()).await?.into_parts();
         let body = body.collect().await.map_err(|error| error.to_string())?;
         Ok::<_, String>((parts.status.as_u16(), body.to_bytes()))
     };
@@ -119,11 +121,12 @@ fn note_unavailable(service: &Object, why: &str) -> &'static str {
 async fn ask(
     cluster: &Cluster,
     service: &Object,
+    user: &User,
     mut request: http::request::Builder,
     body: Bytes,
 ) -> Result<Response<hyper::body::Incoming>, String> {
-    request = request.header("X-Remote-User", auth::USER);
-    for group in auth::GROUPS {
+    request = request.header("X-Remote-User", &user.name);
+    for group in &user.groups {
         request = request.header("X-Remote-Group", group);
     }
     let request = request.body(Full::new(body)).map_err(|error| error.to_string())?;

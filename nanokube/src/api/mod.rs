@@ -64,6 +64,8 @@ pub(crate) struct Call {
     pub(crate) raw_query: String,
     pub(crate) headers: http::HeaderMap,
     pub(crate) body: Bytes,
+    /// Nobody on the few open paths.
+    pub(crate) user: Option<auth::User>,
     /// For subresources that leave HTTP: exec, attach, port-forward.
     pub(crate) upgrade: Option<hyper::upgrade::OnUpgrade>,
 }
@@ -89,6 +91,7 @@ pub async fn handle(api: Arc<Api>, mut request: Request<Incoming>) -> Response<B
         raw_query: parts.uri.query().unwrap_or("").to_string(),
         headers: parts.headers,
         body,
+        user: None,
         upgrade,
     };
     let accepted = call.header(http::header::ACCEPT_ENCODING).to_string();
@@ -96,11 +99,13 @@ pub async fn handle(api: Arc<Api>, mut request: Request<Incoming>) -> Response<B
     reply::compress(answer, &accepted).await
 }
 
-async fn dispatch(api: &Arc<Api>, call: Call) -> Result<Response<Body>, ApiError> {
+async fn dispatch(api: &Arc<Api>, mut call: Call) -> Result<Response<Body>, ApiError> {
     let target = Target::parse(&call.path)?;
     let open = matches!(&target, Target::Version | Target::Health(_));
     if !open || call.headers.contains_key(http::header::AUTHORIZATION) {
-        auth::check(&api.token, call.header(http::header::AUTHORIZATION), &call.path)?;
+        let authorization = call.header(http::header::AUTHORIZATION);
+        let user = auth::check(&api.token, &api.cluster, authorization, &call.path)?;
+        call.user = Some(user.acting(&call.headers));
     }
     if let Target::Resource(Address { version, .. }) | Target::GroupVersion(version) = &target
         && let Some(answer) = aggregate::answer(api, &call, version).await
@@ -143,7 +148,7 @@ async fn resource(api: &Arc<Api>, call: Call, address: Address) -> Result<Respon
         return Err(ApiError::no_such_path());
     }
     if kind.habits.transient {
-        return review::answer(&kind, &call, &address);
+        return review::answer(api, &kind, &call, &address);
     }
     if kind.group() == metrics::GROUP {
         return metrics::answer(api, &call, &kind, &address);
