@@ -94,7 +94,7 @@ pub(crate) async fn answer(
     let filter = Filter::parse(call, kind, address)?;
     let page = Page::read(api, call, kind, address).await?;
     let cut = page.cut(kind, &filter);
-    let metadata = cut.metadata(&filter);
+    let mut metadata = cut.metadata(&filter);
     let view = &address.version;
     let bytes = match wanted.shape {
         Shape::Table => {
@@ -107,7 +107,17 @@ pub(crate) async fn answer(
             "metadata": metadata,
             "items": cut.items.iter().map(|object| read::metadata_only(object)).collect::<Vec<Value>>(),
         })),
-        Shape::Object => encode(&ListBody { kind, view, items: &cut.items, metadata: &metadata }),
+        Shape::Object => {
+            // Lists of custom resources say so on their last page too.
+            if kind.is_custom() && cut.next.is_none() {
+                metadata["continue"] = "".into();
+            }
+            let list = ListBody { kind, view, items: &cut.items, metadata: &metadata };
+            if wanted.yaml {
+                return Ok(read::yaml(200, &list));
+            }
+            encode(&list)
+        }
     };
     Ok(reply::json_bytes(200, bytes))
 }

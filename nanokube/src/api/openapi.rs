@@ -13,7 +13,10 @@ use crate::status::ApiError;
 const FAR_FUTURE: &str = "Fri, 31 Dec 2100 23:59:59 GMT";
 
 pub(crate) fn index(api: &Api) -> Response<Body> {
-    reply::json(200, &api.openapi.index(&api.cluster.kinds()))
+    let mut response = reply::json(200, &api.openapi.index(&api.cluster.kinds()));
+    // JSON all the same; the real server says so.
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
 }
 
 pub(crate) fn document(api: &Api, call: &Call, version: &GroupVersion) -> Result<Response<Body>, ApiError> {

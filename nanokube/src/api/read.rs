@@ -1,10 +1,12 @@
 //! GET of one object, and how objects are shown: whole, as a Table, as metadata only, as YAML.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::Response;
 use http::header::ACCEPT;
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::negotiate::{self, Shape, Wanted};
@@ -13,6 +15,7 @@ use super::{Api, Body, Call, list, reply};
 use crate::kind::{GroupVersion, Kind, convert};
 use crate::object::Object;
 use crate::status::ApiError;
+use crate::table::Printer;
 
 pub(crate) async fn answer(
     api: &Arc<Api>,
@@ -43,16 +46,30 @@ pub(crate) fn show(
     code: u16,
 ) -> Response<Body> {
     let shown = convert::to_view(kind, view, object);
+    present(call, shown, wanted, code, || list::printer(kind, view))
+}
+
+/// The `Scale` of an object in the shape that the client asked for.
+pub(crate) fn show_scale(call: &Call, scale: Value, wanted: Wanted, code: u16) -> Response<Body> {
+    present(call, Cow::Owned(scale), wanted, code, || Printer::built_in("scale.autoscaling"))
+}
+
+fn present(
+    call: &Call,
+    shown: Cow<'_, Value>,
+    wanted: Wanted,
+    code: u16,
+    printer: impl FnOnce() -> Printer,
+) -> Response<Body> {
     match wanted.shape {
-        Shape::Object if wanted.yaml => yaml(code, &shown),
+        Shape::Object if wanted.yaml => yaml(code, &*shown),
         Shape::Object => reply::json(code, &*shown),
         Shape::Metadata => reply::json(code, &metadata_only(&shown)),
         Shape::Table => {
             let metadata = json!({ "resourceVersion": shown["metadata"]["resourceVersion"] });
             let objects = [Object::new(shown.into_owned())];
-            let printer = list::printer(kind, view);
             let include = list::include(&call.query);
-            reply::json_bytes(code, printer.table_bytes(&objects, include, Timestamp::now(), &metadata))
+            reply::json_bytes(code, printer().table_bytes(&objects, include, Timestamp::now(), &metadata))
         }
     }
 }
@@ -66,7 +83,7 @@ pub(crate) fn metadata_only(object: &Value) -> Value {
     })
 }
 
-fn yaml(code: u16, object: &Value) -> Response<Body> {
+pub(crate) fn yaml(code: u16, object: &impl Serialize) -> Response<Body> {
     match serde_yaml::to_string(object) {
         Ok(text) => reply::with_type(code, "application/yaml", reply::full(text)),
         Err(error) => reply::refusal(&ApiError::internal(format!("cannot write YAML: {error}"))),

@@ -110,8 +110,9 @@ fn answer_part(
     if part != Part::Scale {
         return answer(call, kind, address, object, code, writer);
     }
-    let scale = cluster::scale_of(kind, object);
-    Ok(reply::warn(reply::json(code, &scale), &writer.warnings.take()))
+    let wanted = negotiate::wanted(call.header(ACCEPT))?;
+    let scale = read::show_scale(call, cluster::scale_of(kind, object), wanted, code);
+    Ok(reply::warn(scale, &writer.warnings.take()))
 }
 
 fn answer(
