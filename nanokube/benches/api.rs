@@ -133,7 +133,7 @@ fn config_map(name: &str) -> Value {
 
 fn post(path: &str, body: &Value) -> Call {
     let content_type = Some("application/json".to_string());
-    Call { method: "POST".into(), path: path.into(), content_type, body: body.to_string().into(), accept: None }
+    Call { method: "POST".into(), path: path.into(), content_type, body: body.to_string().into(), ..Call::default() }
 }
 
 fn percentile(sorted: &[Duration], share: f64) -> f64 {

@@ -34,6 +34,8 @@ pub struct Call {
     pub path: String,
     pub content_type: Option<String>,
     pub accept: Option<String>,
+    /// Asks for a WebSocket that speaks one of these, comma-separated.
+    pub protocol: Option<String>,
     pub body: Bytes,
 }
 
@@ -122,6 +124,12 @@ impl Connection {
         }
         if let Some(accept) = &call.accept {
             request = request.header("Accept", accept);
+        }
+        if let Some(protocol) = &call.protocol {
+            request = request.header("Connection", "Upgrade").header("Upgrade", "websocket");
+            request =
+                request.header("Sec-WebSocket-Version", "13").header("Sec-WebSocket-Key", "bmFub2t1YmUtbmFub2t1YmU=");
+            request = request.header("Sec-WebSocket-Protocol", protocol);
         }
         let request = request.body(Full::new(call.body.clone())).context("not a request")?;
         self.sender.ready().await.context("the connection is closed")?;

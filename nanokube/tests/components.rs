@@ -113,7 +113,7 @@ async fn every_request_that_the_real_components_send_is_understood() {
         let (method, path) = (text("method").unwrap(), text("path").unwrap());
         let body = STANDARD.decode(text("body").unwrap()).unwrap().into();
         let (content_type, accept) = (text("contentType"), text("accept"));
-        let call = Call { method: method.clone(), path: path.clone(), content_type, accept, body };
+        let call = Call { method: method.clone(), path: path.clone(), content_type, accept, body, ..Call::default() };
         let answer = daemon.client.send(&call).await.unwrap();
         // A create needs nothing that was there before, but for the binding of a pod. Other writes name what only the
         // recording had: they are understood when they fail for that alone.

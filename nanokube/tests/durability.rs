@@ -48,8 +48,8 @@ async fn write_until_killed(dir: PathBuf, round: u64, mut random: Random) -> BTr
             method: method.into(),
             path: format!("{CONFIG_MAPS}/{name}?fieldManager=test&force=true"),
             content_type: Some(if remove { "application/json" } else { "application/apply-patch+yaml" }.into()),
-            accept: None,
             body: body.to_string().into(),
+            ..Call::default()
         };
         // What was on its way when the daemon died may or may not be there: it is not known any more.
         let before = acknowledged.remove(&name);

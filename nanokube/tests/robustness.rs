@@ -89,7 +89,7 @@ fn get(path: &str) -> Call {
 
 fn with_body(method: &str, path: &str, content_type: &str, body: impl Into<bytes::Bytes>) -> Call {
     let content_type = Some(content_type.to_string());
-    Call { method: method.into(), path: path.into(), content_type, accept: None, body: body.into() }
+    Call { method: method.into(), path: path.into(), content_type, body: body.into(), ..Call::default() }
 }
 
 /// A small generator, so that a seed repeats a run.

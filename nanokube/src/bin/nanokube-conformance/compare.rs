@@ -1,6 +1,6 @@
 //! Compares a live answer with a recorded one, leaving out what no two servers share: identities, times, addresses.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// Fields that differ from run to run, wherever they stand.
 const IGNORED: &[&str] = &[
@@ -29,6 +29,7 @@ const IGNORED: &[&str] = &[
     "pod-template-hash",
     "batch.kubernetes.io/controller-uid",
     "controller-uid",
+    "kubernetes.io/metadata.name",
 ];
 
 /// Kinds whose status is the business of controllers and nodes that work at their own pace.
@@ -39,6 +40,63 @@ const WORKING: &[&str] =
 pub(crate) fn difference(recorded: &Value, live: &Value) -> Option<String> {
     let (recorded, live) = (comparable(recorded), comparable(live));
     first(&recorded, &live, "")
+}
+
+/// As `difference`, for answers of any kind: of a list and of a table only the form, of discovery and OpenAPI only the kind.
+pub(crate) fn answers(recorded: &Value, live: &Value) -> Option<String> {
+    let kind = recorded["kind"].as_str().unwrap_or_default();
+    if recorded["openapi"].is_string() || recorded["paths"].is_object() || recorded["gitVersion"].is_string() {
+        let (a, b) = (recorded.as_object()?, live.as_object());
+        return a.keys().find(|key| !b.is_some_and(|b| b.contains_key(*key))).map(|key| format!(".{key} is missing"));
+    }
+    if kind == "Table" {
+        return first(&table_form(recorded), &table_form(live), "");
+    }
+    if kind.ends_with("List") || kind.starts_with("API") {
+        let form = |list: &Value| {
+            let keys = |value: &Value| value.as_object().map(|map| map.keys().cloned().collect::<Vec<_>>());
+            let continued = matches!(list["metadata"]["continue"].as_str(), Some(token) if !token.is_empty());
+            let metadata = if continued { None } else { keys(&list["metadata"]) };
+            json!({ "kind": list["kind"], "apiVersion": list["apiVersion"], "keys": keys(list), "metadata": metadata })
+        };
+        let (recorded, live) = (form(recorded), form(live));
+        let more = recorded["metadata"].is_null() || live["metadata"].is_null();
+        let pick =
+            |form: &Value| if more { json!({ "kind": form["kind"], "keys": form["keys"] }) } else { form.clone() };
+        return first(&pick(&recorded), &pick(&live), "");
+    }
+    first(&settled(&comparable(recorded)), &settled(&comparable(live)), "")
+}
+
+/// Columns without their descriptions, and what a row holds.
+fn table_form(table: &Value) -> Value {
+    let mut columns = table["columnDefinitions"].clone();
+    for column in columns.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+        column.remove("description");
+    }
+    json!({ "kind": table["kind"], "apiVersion": table["apiVersion"], "columns": columns })
+}
+
+/// Without what a server's own life has changed.
+fn settled(object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.retain(|key, _| {
+            !matches!(key.as_str(), "generation" | "ownerReferences" | "finalizers" | "deletionGracePeriodSeconds")
+        });
+    }
+    let kind = object["kind"].as_str().unwrap_or_default().to_owned();
+    let is_generated = kind == "Pod" && object["metadata"]["generateName"].is_string();
+    if let Some(map) = object.as_object_mut() {
+        let living = ["PodDisruptionBudget", "CustomResourceDefinition", "Service"];
+        let its_own = ["Node", "Lease", "Scale"].contains(&kind.as_str()) || is_generated;
+        map.retain(|key, _| match key.as_str() {
+            "kind" | "apiVersion" => true,
+            "status" => !its_own && !living.contains(&kind.as_str()),
+            _ => !its_own,
+        });
+    }
+    object
 }
 
 /// The value without what is ignored.
@@ -146,8 +204,20 @@ pub(crate) fn without_identities(text: &str) -> String {
     words.join(" ")
 }
 
+/// Recordings were cut where they were long: a text, an element or a key tells so.
+fn is_trimmed(recorded: &Value) -> bool {
+    let told = |text: &str| text.contains('…');
+    match recorded {
+        Value::String(text) => told(text),
+        Value::Array(list) => list.iter().any(|element| element.as_str().is_some_and(told)),
+        Value::Object(map) => map.keys().any(|key| told(key)),
+        _ => false,
+    }
+}
+
 fn first(recorded: &Value, live: &Value, path: &str) -> Option<String> {
     match (recorded, live) {
+        _ if is_trimmed(recorded) => None,
         (Value::Object(a), Value::Object(b)) => {
             let keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
             keys.into_iter().find_map(|key| {

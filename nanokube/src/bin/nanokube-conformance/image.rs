@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 pub(crate) const TAG: &str = "localhost/bb:1";
 const NEXT_TAG: &str = "localhost/bb:2";
-const PROGRAMS: [&str; 4] = ["sh", "sleep", "cat", "date"];
+const PROGRAMS: [&str; 6] = ["sh", "sleep", "cat", "date", "echo", "mkdir"];
 const FOLDERS: [&str; 2] = ["/bin", "/usr/bin"];
 
 /// Writes the archive.

@@ -16,7 +16,12 @@ const NEEDS: &[(&str, &[&str], &str)] = &[
     ("kubectl", &["logs", "logs -f", "exec", "exec exit code", "exec -i", "attach", "port-forward", "proxy"], KUBELET),
     ("kubectl", &["debug", "delete pod", "delete misc", "wait job", "cordon", "drain", "uncordon"], KUBELET),
     ("kubectl", &["top pods", "top nodes"], METRICS),
+    ("objects", &["nodemetrics", "podmetrics"], METRICS),
+    ("tables", &["podmetrics"], METRICS),
 ];
+/// What requests need whose path holds this.
+const PATHS: [(&str, &str); 4] =
+    [("/exec", KUBELET), ("/log", KUBELET), ("/portforward", KUBELET), ("/metrics.k8s.io/", METRICS)];
 
 #[derive(Debug, Default)]
 pub(crate) struct Lacks(Vec<&'static str>);
@@ -51,8 +56,9 @@ impl Lacks {
     /// What the case needs and the cluster lacks.
     pub(crate) fn of_case(&self, area: &str, case: &str) -> Option<&'static str> {
         let case = case.split(" (").next().unwrap_or(case);
-        let needs = NEEDS.iter().filter(|(of, cases, _)| *of == area && cases.contains(&case));
-        needs.map(|(.., what)| *what).find(|what| self.0.contains(what))
+        let needs = NEEDS.iter().filter(|(of, cases, _)| *of == area && cases.contains(&case)).map(|(.., what)| *what);
+        let by_path = PATHS.iter().filter(|(part, _)| area == "commands" && case.contains(part)).map(|(_, what)| *what);
+        needs.chain(by_path).find(|what| self.0.contains(what))
     }
 }
 
@@ -69,6 +75,8 @@ mod tests {
             ("kubectl", "expose (kubectl-1.36)", None),
             ("deletion", "DELETE pod", Some(KUBELET)),
             ("deletion", "DELETE pod grace=0", None),
+            ("commands", "exec 5: GET /api/v1/namespaces/lab/pods/web-1/exec", Some(KUBELET)),
+            ("commands", "exec 4: GET /api/v1/namespaces/lab/pods", None),
         ] {
             assert_eq!(bare.of_case(area, case), lacking, "{case}");
             assert_eq!(Lacks::default().of_case(area, case), None);

@@ -13,6 +13,7 @@ use clap::Parser;
 mod archive;
 mod beside;
 mod clients;
+mod commands;
 mod compare;
 mod gaps;
 mod helm;
@@ -22,6 +23,7 @@ mod lacks;
 mod prepare;
 mod replay;
 mod score;
+mod shapes;
 mod watching;
 
 use nanokube::client::Client;
@@ -101,6 +103,15 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     if wanted("discovery") {
         replay::discovery(&client, &recordings, &mut score).await?;
+    }
+    if wanted("tables") {
+        shapes::tables(&client, &recordings, &mut score).await?;
+    }
+    if wanted("objects") {
+        shapes::objects(&client, &recordings, &mut score).await?;
+    }
+    if wanted("commands") {
+        commands::run(&client, &recordings, &mut score).await?;
     }
     if wanted("list and watch") {
         watching::run(&client, &recordings, &mut score).await?;

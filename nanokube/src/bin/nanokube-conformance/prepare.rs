@@ -30,7 +30,8 @@ pub(crate) async fn run(client: &Client) -> anyhow::Result<()> {
 /// Takes everything away again; waits until the namespace is gone.
 pub(crate) async fn clean(client: &Client) {
     // Programs that ignore SIGTERM would hold up the end of the namespace for half a minute.
-    let _ = client.write("DELETE", "/api/v1/namespaces/lab/pods?gracePeriodSeconds=0", &json!({})).await;
+    let now = json!({ "gracePeriodSeconds": 0 });
+    let _ = client.write("DELETE", "/api/v1/namespaces/lab/pods", &now).await;
     for path in MADE {
         // Nothing to remove is the usual case.
         let _ = client.write("DELETE", path, &json!({})).await;

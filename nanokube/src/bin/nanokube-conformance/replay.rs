@@ -113,8 +113,8 @@ impl Translation {
             method: exchange["method"].as_str().unwrap_or("GET").to_string(),
             path,
             content_type: exchange["content_type"].as_str().map(str::to_string),
-            accept: None,
             body: body.into(),
+            ..Call::default()
         }
     }
 
@@ -166,6 +166,7 @@ pub(crate) async fn protobuf(client: &Client, folder: &Path, score: &mut Score) 
                 content_type: Some("application/vnd.kubernetes.protobuf".into()),
                 accept: Some("application/vnd.kubernetes.protobuf,application/json".into()),
                 body: body.into(),
+                ..Call::default()
             };
             let answer = client.send(&call).await?;
             let wanted = decoded(&request["body"]);
@@ -189,7 +190,7 @@ fn stored(answer: &Answer) -> Result<Value, protobuf::DecodeError> {
     if encoded { protobuf::decode(&answer.body) } else { Ok(answer.json()) }
 }
 
-fn encoded(body: &Value) -> Option<Vec<u8>> {
+pub(crate) fn encoded(body: &Value) -> Option<Vec<u8>> {
     use base64::Engine;
     let text = ["_base64", "base64", "_b64"].iter().find_map(|key| body[key].as_str())?;
     base64::engine::general_purpose::STANDARD.decode(text).ok()

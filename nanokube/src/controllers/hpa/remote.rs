@@ -123,6 +123,7 @@ impl RemoteWorld {
             content_type,
             accept: Some("application/json".to_owned()),
             body: body.map(|body| body.to_string().into()).unwrap_or_default(),
+            ..Call::default()
         };
         let sent = self.runtime.block_on(async { tokio::time::timeout(PATIENCE, self.send(&call)).await });
         let sent = sent.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in {} s", PATIENCE.as_secs())));
