@@ -11,8 +11,10 @@ use crate::arithmetic::Random;
 
 const RESAMPLES: u64 = 2_000;
 const BOOTSTRAP_STREAM: u64 = 0x626f_6f74;
-/// Fewest blocks of a series: with fewer the test cannot reach 5 % whatever it sees.
-pub const BLOCKS_MIN: usize = 5;
+/// Fewest blocks of a series: of five that differ entirely none would pass for five metrics at once.
+pub const BLOCKS_MIN: usize = 8;
+/// A short series tells little of its own memory: so many deviations of that estimate are added to it.
+const MEMORY_DEVIATIONS: f64 = 1.25;
 /// Deviations between the two errors of a test at 5 % and a power of 80 %.
 const DETECTABLE_DEVIATIONS: f64 = 1.96 + 0.84;
 
@@ -75,16 +77,17 @@ pub fn decide(comparisons: &mut [&mut Comparison], alpha: f64) {
     }
 }
 
-/// Means of blocks of at least four seconds where there are enough; a long series has blocks of half a minute.
+/// Means of eight blocks or more; a long series has blocks of half a minute.
 fn blocks(series: &[f64]) -> Vec<f64> {
-    let length = (series.len() / 8).clamp(4, 30).min(series.len() / BLOCKS_MIN).max(1);
+    let length = (series.len() / BLOCKS_MIN).clamp(1, 30);
     series.chunks_exact(length).map(mean).collect()
 }
 
 /// How much larger the variance of a mean of blocks is than for independent blocks, when each second remembers the one
 /// before it as strongly as the two series do.
 fn widening(before: &[f64], after: &[f64], block: usize) -> f64 {
-    let memory = ((memory(before) + memory(after)) / 2.0).clamp(0.0, 0.95);
+    let unknown = MEMORY_DEVIATIONS / ((before.len() + after.len()) as f64).sqrt();
+    let memory = ((memory(before) + memory(after)) / 2.0 + unknown).clamp(0.0, 0.95);
     let kept = 1.0 - memory.powi(block as i32);
     let between = memory * kept * kept / (block as f64 * (1.0 - memory * memory) - 2.0 * memory * kept).max(1e-9);
     (1.0 + between.min(0.9)) / (1.0 - between.min(0.9))
@@ -177,15 +180,27 @@ mod tests {
     fn equal_runs_are_called_different_in_less_than_one_case_in_twenty() {
         let mut random = Random::new(11, 0);
         let (pairs, metrics) = (300, 3);
-        let mut false_alarms = 0;
-        for pair in 0..pairs {
-            let mut all: Vec<Comparison> = (0..metrics)
-                .map(|_| compare(&seconds(60, 10.0, &mut random), &seconds(60, 10.0, &mut random), pair).unwrap())
-                .collect();
-            decide(&mut all.iter_mut().collect::<Vec<_>>(), 0.05);
-            false_alarms += all.iter().any(|comparison| comparison.differs) as u32;
+        for length in [8, 10, 16, 31, 60, 200] {
+            let mut false_alarms = 0;
+            for pair in 0..pairs {
+                let mut run = || seconds(length, 10.0, &mut random);
+                let mut all: Vec<Comparison> = (0..metrics).map(|_| compare(&run(), &run(), pair).unwrap()).collect();
+                decide(&mut all.iter_mut().collect::<Vec<_>>(), 0.05);
+                false_alarms += all.iter().any(|comparison| comparison.differs) as u32;
+            }
+            assert!(f64::from(false_alarms) < 0.05 * pairs as f64, "{false_alarms} of {pairs} runs of {length} s");
         }
-        assert!(f64::from(false_alarms) < 0.05 * pairs as f64, "{false_alarms} of {pairs}");
+    }
+
+    #[test]
+    fn runs_of_any_length_that_differ_entirely_are_told_apart() {
+        for length in 8..60 {
+            let run = |scale: f64| (0..length).map(|second| scale + (second * 7 % 5) as f64).collect::<Vec<_>>();
+            let mut metrics: Vec<Comparison> =
+                [20.0, 10.0, 10.0, 10.0, 10.0].map(|scale| compare(&run(10.0), &run(scale), 1).unwrap()).into();
+            decide(&mut metrics.iter_mut().collect::<Vec<_>>(), 0.05);
+            assert!(metrics[0].differs && !metrics[1].differs, "{length} s: {:?}", metrics[0]);
+        }
     }
 
     #[test]
@@ -193,9 +208,9 @@ mod tests {
         let mut random = Random::new(12, 0);
         let mut found = 0;
         for pair in 0..50 {
-            let (before, after) = (seconds(60, 10.0, &mut random), seconds(60, 17.0, &mut random));
+            let (before, after) = (seconds(60, 10.0, &mut random), seconds(60, 18.0, &mut random));
             let mut comparison = compare(&before, &after, pair).unwrap();
-            assert!(comparison.detectable < 7.0, "{comparison:?}");
+            assert!(comparison.detectable < 9.0, "{comparison:?}");
             decide(&mut [&mut comparison], 0.05);
             found += comparison.differs as u32;
         }
