@@ -2,13 +2,14 @@
 //!
 //! `cargo bench -p loadgen --bench conformance` runs loadgen and the peers that are installed (oha, hey, wrk) against
 //! scripted servers, 200 requests a second for 10 seconds over 20 connections, and prints their percentiles beside
-//! the true ones, as a table for the README, in two minutes. Freeze: nothing is answered from second 4 to second 6, so
+//! the true ones in two minutes; with `-- --write` the README's table becomes that. Freeze: nothing is answered from second 4 to second 6, so
 //! a fifth of the planned requests wait for 0 to 2 s, evenly spread. Slow share: every fifth request takes 300 ms.
 //! Refuse and black hole: every request must be counted, with its class and its time. wrk has no rate; it is shown for
 //! what a closed loop makes of the same server.
 
 mod machine;
 
+use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, ExitCode, Stdio};
@@ -42,27 +43,29 @@ fn main() -> ExitCode {
     if std::env::args().any(|arg| arg == "--test") {
         return ExitCode::SUCCESS;
     }
+    let mut page = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_page(&mut page);
+    machine::publish("conformance", &page)
+}
+
+fn write_page(page: &mut String) -> std::fmt::Result {
     let freeze_s = FREEZE_S.1 - FREEZE_S.0;
     let waited = |share_above: f64| (freeze_s - share_above * SECONDS).max(0.0);
     let slow_s = SLOW.as_secs_f64();
-    println!(
-        "{}\n\n| script | generator | p50 | p90 | p99 | off by at most |\n|---|---|---|---|---|---|",
-        machine::line()
-    );
-    run_tools("freeze of 2 s in 10 s", Script::Freeze, [waited(0.5), waited(0.1), waited(0.01)]);
-    run_tools("every fifth takes 300 ms", Script::SlowShare, [0.0, slow_s, slow_s]);
-    println!("\n| script | planned | ok | refused | timeout | p99 |\n|---|---|---|---|---|---|");
-    match (TcpListener::bind("127.0.0.1:0"), TcpListener::bind("127.0.0.1:0")) {
-        (Ok(gone), Ok(silent)) => {
-            let url = |listener: &TcpListener| listener.local_addr().map(|address| format!("http://{address}/"));
-            let (Ok(gone_url), Ok(silent_url)) = (url(&gone), url(&silent)) else { return ExitCode::FAILURE };
-            drop(gone);
-            print_classes("refuse", &gone_url);
-            print_classes("black hole, timeout 1 s", &silent_url);
-            ExitCode::SUCCESS
-        }
-        _ => ExitCode::FAILURE,
+    writeln!(page, "{}\n", machine::line())?;
+    writeln!(page, "| script | generator | p50 | p90 | p99 | off by at most |\n|---|---|---|---|---|---|")?;
+    run_tools(page, "freeze", Script::Freeze, [waited(0.5), waited(0.1), waited(0.01)])?;
+    run_tools(page, "slow share", Script::SlowShare, [0.0, slow_s, slow_s])?;
+    writeln!(page, "\n| script | planned | ok | refused | timeout | p99 |\n|---|---|---|---|---|---|")?;
+    if let (Ok(gone), Ok(silent)) = (TcpListener::bind("127.0.0.1:0"), TcpListener::bind("127.0.0.1:0")) {
+        let url = |listener: &TcpListener| listener.local_addr().map(|address| format!("http://{address}/"));
+        let (gone_url, silent_url) = (url(&gone).unwrap_or_default(), url(&silent).unwrap_or_default());
+        drop(gone);
+        write_classes(page, "refuse", &gone_url)?;
+        write_classes(page, "black hole, timeout 1 s", &silent_url)?;
     }
+    Ok(())
 }
 
 fn tools() -> [Tool; 4] {
@@ -124,41 +127,51 @@ fn seconds(text: &str) -> Option<f64> {
     units.into_iter().find_map(|(unit, size)| Some(text.strip_suffix(unit)?.parse::<f64>().ok()? * size))
 }
 
-fn run_tools(name: &str, script: Script, truth: Percentiles) {
-    print_row(name, "by arithmetic", Some(truth), truth);
+fn run_tools(page: &mut String, name: &str, script: Script, truth: Percentiles) -> std::fmt::Result {
+    write_row(page, name, "by arithmetic", Some(truth), truth)?;
     for tool in tools() {
         let Some(url) = serve(script) else { continue };
         match (tool.command)(&url).output() {
-            Ok(output) => print_row(name, tool.name, (tool.read)(&String::from_utf8_lossy(&output.stdout)), truth),
-            Err(_) => println!("| {name} | {} | not installed | | | |", tool.name),
+            Ok(output) => {
+                let told = (tool.read)(&String::from_utf8_lossy(&output.stdout));
+                write_row(page, name, tool.name, told, truth)?;
+            }
+            Err(_) => writeln!(page, "| {name} | {} | not installed | | | |", tool.name)?,
         }
     }
+    Ok(())
 }
 
-fn print_row(script: &str, tool: &str, percentiles: Option<Percentiles>, truth: Percentiles) {
+fn write_row(
+    page: &mut String,
+    script: &str,
+    tool: &str,
+    percentiles: Option<Percentiles>,
+    truth: Percentiles,
+) -> std::fmt::Result {
     let Some(told) = percentiles else {
-        println!("| {script} | {tool} | no figures | | | |");
-        return;
+        return writeln!(page, "| {script} | {tool} | no figures | | | |");
     };
     // Of percentiles whose truth is 0 no share can be told; they must be 0 to the eye.
     let shares =
         told.iter().zip(truth).filter(|(_, truth)| *truth > 0.0).map(|(told, truth)| (told / truth - 1.0).abs());
     let most = shares.fold(0.0, f64::max) * 100.0;
     let [p50, p90, p99] = told;
-    println!("| {script} | {tool} | {p50:.3} s | {p90:.3} s | {p99:.3} s | {most:.1} % |");
+    writeln!(page, "| {script} | {tool} | {p50:.3} s | {p90:.3} s | {p99:.3} s | {most:.1} % |")
 }
 
-fn print_classes(script: &str, url: &str) {
+fn write_classes(page: &mut String, script: &str, url: &str) -> std::fmt::Result {
     let args = format!("{url} -r 200 -d 2s -t 1s -q --summary json");
     let output = command(env!("CARGO_BIN_EXE_loadgen"), &args).output().map(|output| output.stdout).unwrap_or_default();
     let text = String::from_utf8_lossy(&output).into_owned();
     let summary: serde_json::Value =
         text.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
     let (requests, p99) = (&summary["requests"], summary["latency_us"]["p99"].as_f64().unwrap_or(f64::NAN) / 1e6);
-    println!(
+    writeln!(
+        page,
         "| {script} | {} | {} | {} | {} | {p99:.3} s |",
         requests["planned"], requests["ok"], requests["errors"]["refused"], requests["errors"]["timeout"]
-    );
+    )
 }
 
 /// A fresh server for each generator: its clock starts with the first request.

@@ -4,11 +4,12 @@
 //! whose order is drawn anew: same server, same connections, same duration. The server is nginx where it is
 //! installed, else the small one below. Printed are medians over the rounds and, for each peer, the median of
 //! loadgen's ratio to it in the same round with a 95 % interval from order statistics. `ROUNDS`, `SECONDS` and
-//! `CONNECTIONS` change the defaults.
+//! `CONNECTIONS` change the defaults; with `-- --write` the README's table becomes this one.
 
 mod machine;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
@@ -58,8 +59,15 @@ fn main() -> std::process::ExitCode {
         return std::process::ExitCode::FAILURE;
     };
     let peers: Vec<Peer> = peers().into_iter().filter(Peer::is_installed).collect();
-    println!("server: {} on core {SERVER_CORE}, generators on core {CLIENT_CORE}; {}", server.name, machine::line());
-    println!("{} rounds of {} s, {} connections\n", settings.rounds, settings.seconds, settings.connections);
+    let mut page = format!(
+        "{}\n\n{} on core {SERVER_CORE}, generators in turn on core {CLIENT_CORE}; {} interleaved rounds of {} s, {} connections, \
+         medians; intervals are of 95 %:\n\n",
+        machine::line(),
+        server.name,
+        settings.rounds,
+        settings.seconds,
+        settings.connections
+    );
     // The open loop is offered more than the closed loop reached: how much it can send is the question.
     let Some(closed) = peers[0].run(&settings, &server.url) else {
         eprintln!("loadgen itself failed");
@@ -76,8 +84,9 @@ fn main() -> std::process::ExitCode {
         let measures = order.into_iter().filter_map(|peer| Some((peer.name, peer.run(&settings, &server.url)?)));
         rounds.push(measures.collect());
     }
-    print_table(&peers, &rounds);
-    std::process::ExitCode::SUCCESS
+    // Writing to a String cannot fail.
+    let _ = write_table(&mut page, &peers, &rounds);
+    machine::publish("peers", &page)
 }
 
 fn peers() -> Vec<Peer> {
@@ -187,14 +196,14 @@ fn wait_for_cpu(child: &Child) -> Option<f64> {
     (pid > 0).then(|| seconds(usage.ru_utime) + seconds(usage.ru_stime))
 }
 
-fn print_table(peers: &[Peer], rounds: &[BTreeMap<&str, Measure>]) {
+fn write_table(page: &mut String, peers: &[Peer], rounds: &[BTreeMap<&str, Measure>]) -> std::fmt::Result {
     let per_cpu = |m: &Measure| m.requests / m.cpu_s;
     let per_s = |m: &Measure| m.requests / m.seconds;
     let of = |name: &str, figure: &dyn Fn(&Measure) -> f64| -> Vec<f64> {
         rounds.iter().filter_map(|round| round.get(name)).map(figure).collect()
     };
-    println!("| generator | requests/CPU-s | requests/s | loadgen is x times (per CPU-s) | (per s) |");
-    println!("|---|---|---|---|---|");
+    writeln!(page, "| generator | requests/CPU-s | requests/s | loadgen is x times (per CPU-s) | (per s) |")?;
+    writeln!(page, "|---|---|---|---|---|")?;
     for peer in peers {
         let ratio = |figure: &dyn Fn(&Measure) -> f64| -> String {
             let ratios: Vec<f64> = rounds
@@ -206,14 +215,34 @@ fn print_table(peers: &[Peer], rounds: &[BTreeMap<&str, Measure>]) {
                 _ => interval(ratios),
             }
         };
-        println!(
-            "| {} | {:.0} | {:.0} | {} | {} |",
-            peer.name,
+        let shown = match peer.name {
+            "loadgen" => "loadgen, closed loop".to_owned(),
+            "loadgen open" => "loadgen, open loop, more planned than fits".to_owned(),
+            "wrk" => version("wrk", "-v"),
+            name => version(name, "--version"),
+        };
+        writeln!(
+            page,
+            "| {shown} | {:.0} | {:.0} | {} | {} |",
             median(of(peer.name, &per_cpu)),
             median(of(peer.name, &per_s)),
             ratio(&per_cpu),
             ratio(&per_s)
-        );
+        )?;
+    }
+    Ok(())
+}
+
+/// What a program says that it is; its name alone where it does not say.
+fn version(program: &str, flag: &str) -> String {
+    let output = Command::new(program).arg(flag).output();
+    let text = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let word = text.lines().next().unwrap_or_default().split_whitespace().nth(1);
+    let number = word.and_then(|word| word.rsplit('/').next());
+    match number.filter(|number| number.starts_with(|c: char| c.is_ascii_digit())) {
+        Some(number) => format!("{program} {number}"),
+        None => program.to_owned(),
     }
 }
 

@@ -10,6 +10,7 @@ mod flags;
 mod job;
 mod merge;
 mod run;
+mod say;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -44,11 +45,11 @@ fn run_with(args: impl Iterator<Item = OsString>) -> u8 {
     match result {
         Ok(code) => code,
         Err(Failure::Usage(message)) => {
-            eprintln!("loadgen: {message}\nsee `loadgen --help`");
+            say::err(&format!("loadgen: {message}\nsee `loadgen --help`"));
             exit::USAGE
         }
         Err(Failure::CouldNotRun(error)) => {
-            eprintln!("loadgen: {error:#}");
+            say::err(&format!("loadgen: {error:#}"));
             exit::COULD_NOT_RUN
         }
     }

@@ -27,8 +27,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use anyhow::{Context, Result, anyhow, bail};
 use hdrhistogram::Histogram;
+use rustls::ClientConfig;
 
 use crate::curve::Curve;
+use crate::engine::ledger::FirstErrors;
 use crate::engine::mix::Mix;
 use crate::engine::reporter::Reporter;
 use crate::engine::shard::Shard;
@@ -82,8 +84,8 @@ pub struct Setup {
     pub end_ns: u64,
     pub stop: &'static AtomicBool,
     pub http2: bool,
-    pub insecure: bool,
-    pub cacert: Option<PathBuf>,
+    /// For https.
+    pub tls: Option<Arc<ClientConfig>>,
 }
 
 impl Setup {
@@ -120,6 +122,8 @@ pub enum FromShard {
     Done {
         shard: u32,
         classes: Vec<Histogram<u64>>,
+        first_errors: FirstErrors,
+        last_sent_ns: u64,
         last_answer_ns: u64,
     },
     Failed {
@@ -179,6 +183,8 @@ fn prepare(job: &Job) -> Result<(Setup, Plan)> {
     let mut notes = Vec::new();
     job.load.validate().map_err(|error| anyhow!(error))?;
     let target = Target::parse(&job.url).map_err(|error| anyhow!(error))?;
+    let tls = target.https.then(|| wire::client_config(job.insecure, job.cacert.as_deref(), job.http2)).transpose();
+    let tls = tls.map_err(|error| anyhow!(error))?.map(Arc::new);
     let length = job.load.length().context("the load has no length")?;
     let pattern = job.load.pattern.clone().unwrap_or(Pattern::constant(0.0, Span::from_ns(length.as_ns().max(1))));
     let curve = Arc::new(Curve::new(&pattern, job.load.seed).map_err(|error| anyhow!("bad pattern: {error}"))?);
@@ -206,8 +212,7 @@ fn prepare(job: &Job) -> Result<(Setup, Plan)> {
         end_ns: start_ns + length.as_ns(),
         stop: signal::stop_flag(),
         http2: job.http2,
-        insecure: job.insecure,
-        cacert: job.cacert.clone(),
+        tls,
         curve,
     };
     let plan = Plan {

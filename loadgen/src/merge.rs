@@ -118,6 +118,7 @@ impl Merger {
                     self.totals.add_failed(class, &decode(text)?);
                 }
             }
+            summary.first_errors.iter().for_each(|(class, why)| self.totals.explain(class, why));
         }
         let summaries: Vec<&Summary> = self.sources.iter().filter_map(|source| source.summary.as_ref()).collect();
         let facts = Facts {
@@ -125,25 +126,29 @@ impl Merger {
             url: plan.url.clone(),
             is_open_loop: plan.load.pattern.is_some(),
             interrupted: summaries.iter().any(|summary| summary.interrupted),
-            load_s: load_s(plan, &summaries),
+            sending_s: self.sending_s(plan, &summaries),
             duration_s: summaries.iter().map(|summary| summary.duration_s).fold(0.0, f64::max),
             validity: Validity::for_reasons(reasons),
             generator: merge_generators(&summaries),
         };
         Ok(self.totals.summary(facts, judge))
     }
+
+    /// How long requests were sent: as planned unless all were stopped before; of one that was killed only its seconds tell.
+    fn sending_s(&self, plan: &Plan, summaries: &[&Summary]) -> f64 {
+        let longest_s = summaries.iter().map(|summary| summary.sending_s).fold(0.0, f64::max);
+        if summaries.iter().any(|summary| !summary.interrupted) {
+            return longest_s.max(plan.duration_s);
+        }
+        match summaries.len() < self.sources.len() {
+            true => longest_s.max(self.next as f64),
+            false => longest_s,
+        }
+    }
 }
 
 fn second_number(interval: &Interval) -> u64 {
     interval.t_s.max(0.0) as u64
-}
-
-/// How long load was sent: less than planned when all were interrupted.
-fn load_s(plan: &Plan, summaries: &[&Summary]) -> f64 {
-    match summaries.iter().all(|summary| summary.interrupted) {
-        true => summaries.iter().map(|summary| summary.duration_s).fold(0.0, f64::max).min(plan.duration_s),
-        false => plan.duration_s,
-    }
 }
 
 fn merge_plans(plans: &[&Plan]) -> Result<Plan, String> {
@@ -255,7 +260,7 @@ mod tests {
             url: plan.url.clone(),
             is_open_loop: true,
             interrupted: false,
-            load_s: 2.0,
+            sending_s: 2.0,
             duration_s: 2.0,
             validity: Validity::default(),
             generator: Generator::default(),
@@ -304,8 +309,17 @@ mod tests {
         let records = merged(vec![stream(0, 2), killed]).unwrap();
         let Some(Record::Summary(summary)) = records.last() else { panic!() };
         assert_eq!(summary.validity.reasons, ["generator 2 ended without its summary"]);
-        assert_eq!(summary.requests.planned, 600);
+        assert_eq!((summary.requests.planned, summary.rate_per_s), (600, 200.0));
         assert_eq!(summary.exit_code, crate::stream::exit::INVALID);
+    }
+
+    #[test]
+    fn of_a_generator_that_was_killed_alone_the_seconds_tell_the_rate() {
+        let mut killed = stream(0, 1);
+        killed.truncate(2);
+        let records = merged(vec![killed]).unwrap();
+        let Some(Record::Summary(summary)) = records.last() else { panic!() };
+        assert_eq!((summary.sending_s, summary.duration_s, summary.rate_per_s), (1.0, 1.0, 200.0));
     }
 
     #[test]

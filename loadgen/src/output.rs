@@ -1,5 +1,6 @@
 //! What people and other programs read: each form of a result in a file of its own, all functions of the records.
 
+pub mod charset;
 pub mod csv;
 pub mod exporter;
 pub mod hgrm;

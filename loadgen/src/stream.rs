@@ -139,9 +139,12 @@ pub struct Summary {
     pub loop_kind: String,
     pub validity: Validity,
     pub interrupted: bool,
+    /// Seconds in which requests were sent: the load, and longer where the server fell behind and a backlog was worked off.
+    #[serde(default)]
+    pub sending_s: f64,
     /// Seconds from the start to the last answer.
     pub duration_s: f64,
-    /// Good answers per second of the load.
+    /// Good answers per second of sending.
     pub rate_per_s: f64,
     pub requests: Requests,
     pub lost: u64,
@@ -156,6 +159,9 @@ pub struct Summary {
     /// The same as histograms.
     #[serde(default)]
     pub classes_us: BTreeMap<String, String>,
+    /// What the first failure of a class said.
+    #[serde(default)]
+    pub first_errors: BTreeMap<String, String>,
     pub thresholds: Vec<ThresholdResult>,
     pub slo_violation_seconds: u64,
     pub pods: BTreeMap<String, PodSummary>,
@@ -265,6 +271,11 @@ impl Requests {
         for (status, count) in &other.statuses {
             *self.statuses.entry(status.clone()).or_default() += count;
         }
+    }
+
+    /// Planned requests that came to no good: failed, given up or never sent.
+    pub fn without_good_answer(&self) -> u64 {
+        self.errors.total() + self.shed + self.unsent
     }
 
     /// Failures that the server owes us: all but answers 503, which say that it shed load on purpose.

@@ -30,7 +30,7 @@ pub enum Metric {
     Response(f64),
     Service(f64),
     ResponseMean,
-    /// Failed requests of any class.
+    /// Planned requests without a good answer: failed in any class, shed or unsent.
     Errors,
     /// Failed requests except answers 503.
     Lost,
@@ -78,7 +78,7 @@ impl Threshold {
             Metric::Response(quantile) => measured.response_us.value_at_quantile(quantile) as f64,
             Metric::Service(quantile) => measured.service_us.value_at_quantile(quantile) as f64,
             Metric::ResponseMean => measured.response_us.mean(),
-            Metric::Errors => count(requests.errors.total()),
+            Metric::Errors => count(requests.without_good_answer()),
             Metric::Lost => count(requests.lost()),
             Metric::Shed => count(requests.shed),
             Metric::Rate => requests.ok as f64 / measured.seconds.max(1e-9),

@@ -42,6 +42,7 @@ pub struct Totals {
     pub pacing_us: Histogram<u64>,
     /// Response times of failed requests, in the order of `Errors::CLASSES`.
     failed_us: Vec<Histogram<u64>>,
+    first_errors: BTreeMap<String, String>,
     pods: BTreeMap<String, PodTotal>,
     connections: Connections,
     open_max: u64,
@@ -54,8 +55,9 @@ pub struct Facts {
     pub url: String,
     pub is_open_loop: bool,
     pub interrupted: bool,
-    /// Seconds of load, and seconds to the last answer.
-    pub load_s: f64,
+    /// Seconds in which requests were sent (the load, and longer where a backlog was worked off), and seconds to the last
+    /// answer.
+    pub sending_s: f64,
     pub duration_s: f64,
     pub validity: Validity,
     pub generator: Generator,
@@ -162,6 +164,7 @@ impl Default for Totals {
             service_us: latency_histogram(),
             pacing_us: latency_histogram(),
             failed_us: Errors::CLASSES.iter().map(|_| latency_histogram()).collect(),
+            first_errors: BTreeMap::new(),
             pods: BTreeMap::new(),
             connections: Connections::default(),
             open_max: 0,
@@ -192,6 +195,11 @@ impl Totals {
         add(&mut self.failed_us[class], response_us);
     }
 
+    /// Adds what the first failure of a class said.
+    pub fn explain(&mut self, class: &str, why: &str) {
+        self.first_errors.entry(class.to_owned()).or_insert_with(|| why.to_owned());
+    }
+
     pub fn requests(&self) -> &Requests {
         &self.requests
     }
@@ -202,7 +210,7 @@ impl Totals {
             response_us: &self.response_us,
             service_us: &self.service_us,
             requests: &self.requests,
-            seconds: facts.load_s,
+            seconds: facts.sending_s,
             slo_violation_seconds: judge.slo_violation_seconds(),
         };
         let classes = self.classes();
@@ -212,14 +220,16 @@ impl Totals {
             url: facts.url,
             loop_kind: if facts.is_open_loop { "open" } else { "closed" }.to_owned(),
             interrupted: facts.interrupted,
-            duration_s: facts.load_s.max(facts.duration_s),
-            rate_per_s: self.requests.ok as f64 / facts.load_s.max(1e-9),
+            sending_s: facts.sending_s,
+            duration_s: facts.sending_s.max(facts.duration_s),
+            rate_per_s: self.requests.ok as f64 / facts.sending_s.max(1e-9),
             lost: self.requests.lost(),
             latency_us: Percentiles::of(&self.response_us),
             service_latency_us: Percentiles::of(&self.service_us),
             pacing_error_us: Percentiles::of(&self.pacing_us),
             classes: classes.iter().map(|(name, class)| ((*name).to_owned(), Percentiles::of(class))).collect(),
             classes_us: classes.iter().map(|(name, class)| ((*name).to_owned(), encode(class))).collect(),
+            first_errors: self.first_errors_of(&classes),
             slo_violation_seconds: judge.slo_violation_seconds(),
             thresholds: judge.results(&measured),
             pods: self.pods(),
@@ -247,6 +257,12 @@ impl Totals {
         }
         let failed = Errors::CLASSES.into_iter().zip(self.failed_us.iter().cloned());
         std::iter::once(("ok", good)).chain(failed).filter(|(_, class)| !class.is_empty()).collect()
+    }
+
+    /// Only of classes that were counted: what was sent again with success is no failure.
+    fn first_errors_of(&self, classes: &BTreeMap<&str, Histogram<u64>>) -> BTreeMap<String, String> {
+        let counted = self.first_errors.iter().filter(|(class, _)| classes.contains_key(class.as_str()));
+        counted.map(|(class, why)| (class.clone(), why.clone())).collect()
     }
 
     fn pods(&self) -> BTreeMap<String, PodSummary> {

@@ -184,6 +184,7 @@ fn the_summary_schema_knows_exactly_the_fields_of_the_summary() {
     let mut summary = loadgen::stream::Summary { jain_index: Some(1.0), ..Default::default() };
     summary.classes.insert("ok".to_owned(), Default::default());
     summary.classes_us.insert("ok".to_owned(), String::new());
+    summary.first_errors.insert("refused".to_owned(), "Connection refused".to_owned());
     summary.pods.insert("a".to_owned(), Default::default());
     summary.requests.statuses.insert("200".to_owned(), 1);
     summary.thresholds.push(loadgen::stream::ThresholdResult {

@@ -1,4 +1,5 @@
-//! On which machine and when a figure was taken: no table of figures goes without it.
+//! On which machine and when a figure was taken: no table of figures goes without it. With `-- --write` a bench puts its
+//! table into the README, so that no figure there is typed by hand.
 //!
 //! The load average is told because a busy machine makes figures of wall-clock time worthless.
 
@@ -11,6 +12,33 @@ pub(crate) fn line() -> String {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split_whitespace().next().unwrap_or("?").to_owned();
     format!("{}, {cores} cores, load average {load} at the start, {}", model.trim_matches([' ', '\t', ':']), date(days))
+}
+
+/// Prints what a bench found, and writes it where the README has the marks of its name if that was asked for.
+pub(crate) fn publish(name: &str, text: &str) -> std::process::ExitCode {
+    print!("{text}");
+    if !std::env::args().any(|arg| arg == "--write") {
+        return std::process::ExitCode::SUCCESS;
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let written = std::fs::read_to_string(path).and_then(|readme| match between_marks(&readme, name, text) {
+        Some(readme) => std::fs::write(path, readme),
+        None => Err(std::io::Error::other(format!("has no marks of {name}"))),
+    });
+    match written {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{path}: {error}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+fn between_marks(readme: &str, name: &str, text: &str) -> Option<String> {
+    let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->"));
+    let (before, rest) = readme.split_once(&begin)?;
+    let (_, after) = rest.split_once(&end)?;
+    Some(format!("{before}{begin}{text}{end}{after}"))
 }
 
 /// The date of a day since 1970.

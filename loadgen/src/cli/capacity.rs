@@ -2,13 +2,14 @@
 //!
 //! Doubles the rate until a trial fails, then halves the distance between the highest good and the lowest bad rate. A
 //! trial is an open loop, so a server that falls behind cannot slow down the question. It is good when the SLO holds over
-//! it and at least 99 % of the planned requests were answered well. A trial whose figures are not valid says nothing about
-//! the server, so it is repeated; where it stays so, the report says that the generator was the limit.
+//! it, at least 99 % of the planned requests were answered well, and sending them took hardly longer than planned: a
+//! server that falls behind would break any SLO if the trial only were long enough. A trial whose figures are not valid
+//! says nothing about the server, so it is repeated; where it stays so, the report says that the generator was the limit.
 
 use serde::Serialize;
 
 use crate::cli::flags::{CapacityFlags, SummaryForm};
-use crate::cli::{Failure, job};
+use crate::cli::{Failure, job, say};
 use crate::engine::{Job, is_stopping, run as run_engine, signal};
 use crate::output::plot::time;
 use crate::pattern::Pattern;
@@ -18,6 +19,9 @@ use crate::threshold::Threshold;
 
 const TRIAL: Span = Span::from_secs(5);
 const GOOD_SHARE: f64 = 0.99;
+/// How much longer than planned a trial may send: a share of it, and what a busy machine may take to wake up.
+const BEHIND_SHARE_MAX: f64 = 0.05;
+const BEHIND_S_MAX: f64 = 0.1;
 const TRIALS_MAX: usize = 60;
 /// How often a trial is made whose figures are not valid.
 const ATTEMPTS: usize = 3;
@@ -103,7 +107,7 @@ fn try_rate(job: &mut Job, rate: f64) -> Result<Trial, Failure> {
         }
         summary = run_engine(job, &mut |_| {})?;
     }
-    let why = why_bad(&summary, job.load.slo.as_ref());
+    let why = why_bad(&summary, job.load.slo.as_ref(), length);
     Ok(Trial {
         valid: summary.validity.reasons.is_empty(),
         rate_per_s: (rate * 10.0).round() / 10.0,
@@ -116,7 +120,7 @@ fn try_rate(job: &mut Job, rate: f64) -> Result<Trial, Failure> {
 }
 
 /// Why a trial is not good; nothing when it is.
-fn why_bad(summary: &Summary, slo: Option<&Threshold>) -> String {
+fn why_bad(summary: &Summary, slo: Option<&Threshold>, planned: Span) -> String {
     if summary.interrupted {
         return "interrupted".to_owned();
     }
@@ -128,15 +132,19 @@ fn why_bad(summary: &Summary, slo: Option<&Threshold>) -> String {
         return format!("{} was {}", failed.threshold, failed.shown);
     }
     let requests = &summary.requests;
-    match (requests.ok as f64) < GOOD_SHARE * requests.planned as f64 {
-        true => format!("{} of {} requests answered well", requests.ok, requests.planned),
+    if (requests.ok as f64) < GOOD_SHARE * requests.planned as f64 {
+        return format!("{} of {} requests answered well", requests.ok, requests.planned);
+    }
+    let planned_s = planned.as_secs_f64();
+    match summary.sending_s > planned_s * (1.0 + BEHIND_SHARE_MAX) + BEHIND_S_MAX {
+        true => format!("fell behind: {planned_s:.1} s of load took {:.1} s", summary.sending_s),
         false => String::new(),
     }
 }
 
 fn show(trial: &Trial) {
-    println!(
-        "{:>10.1}/s  {}  p50 {:>9}  p99 {:>9}  good {:>10.1}/s  {}",
+    say::out(&format!(
+        "{:>10.1}/s  {}  p50 {:>9}  p99 {:>9}  good {:>10.1}/s  {}\n",
         trial.rate_per_s,
         match (trial.good, trial.valid) {
             (true, _) => "holds  ",
@@ -147,7 +155,7 @@ fn show(trial: &Trial) {
         time(trial.p99_us as f64),
         trial.good_per_s,
         trial.why
-    );
+    ));
 }
 
 fn report(trials: &[Trial], flags: &CapacityFlags) {
@@ -158,15 +166,15 @@ fn report(trials: &[Trial], flags: &CapacityFlags) {
         let json = serde_json::json!({
             "version": 1, "slo": slo, "capacity_per_s": best, "limited_by": limit, "trials": trials
         });
-        println!("{json}");
+        say::raw(&format!("{json}\n"));
         return;
     }
     match best > 0.0 {
-        true => println!("\nhighest rate at which {slo} holds: {best:.1}/s"),
-        false => println!("\n{slo} does not hold at any rate that was tried"),
+        true => say::out(&format!("\nhighest rate at which {slo} holds: {best:.1}/s\n")),
+        false => say::out(&format!("\n{slo} does not hold at any rate that was tried\n")),
     }
     if limit == "generator" {
-        println!("the generator was the limit, not the server: give it more --shards or a machine of its own");
+        say::out("the generator was the limit, not the server: give it more --shards or a machine of its own\n");
     }
 }
 
@@ -186,6 +194,17 @@ mod tests {
 
     fn trial(rate_per_s: f64, good: bool, valid: bool) -> Trial {
         Trial { rate_per_s, good, valid, p50_us: 1, p99_us: 1, good_per_s: rate_per_s, why: String::new() }
+    }
+
+    #[test]
+    fn a_server_that_falls_behind_does_not_hold_the_rate_however_wide_the_slo() {
+        let requests = crate::stream::Requests { planned: 100, sent: 100, ok: 100, ..Default::default() };
+        let why = |sending_s: f64| {
+            let summary = Summary { requests: requests.clone(), sending_s, ..Summary::default() };
+            why_bad(&summary, None, Span::from_secs(2))
+        };
+        assert_eq!(why(2.05), "");
+        assert_eq!(why(2.4), "fell behind: 2.0 s of load took 2.4 s");
     }
 
     #[test]

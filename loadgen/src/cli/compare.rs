@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use crate::cli::Failure;
 use crate::cli::flags::{CompareFlags, SummaryForm};
+use crate::cli::{Failure, say};
 use crate::histogram::decode;
 use crate::output::plot::time;
 use crate::statistics::{Comparison, compare, decide};
@@ -58,7 +58,8 @@ pub(super) fn run(flags: &CompareFlags) -> Result<u8, Failure> {
                 .iter()
                 .map(|(metric, comparison)| (metric.name.to_owned(), serde_json::json!(comparison)))
                 .collect();
-            println!("{}", serde_json::json!({ "version": 1, "metrics": by_name, "worse": worse }));
+            let json = serde_json::json!({ "version": 1, "metrics": by_name, "worse": worse });
+            say::raw(&format!("{json}\n"));
         }
     }
     Ok(if worse && flags.fail_on_regression { exit::THRESHOLD_FAILED } else { exit::PASS })
@@ -85,13 +86,13 @@ fn read(path: &Path, skip: usize) -> Result<Vec<Second>> {
         if response.is_empty() || interval.requests.planned == 0 {
             continue;
         }
-        let finished = interval.requests.ok + interval.requests.errors.total();
+        let failed = interval.requests.without_good_answer();
         seconds.push(Second {
             mean_us: response.mean(),
             p50_us: response.value_at_quantile(0.5) as f64,
             p99_us: response.value_at_quantile(0.99) as f64,
             ok: interval.requests.ok as f64,
-            error_share: interval.requests.errors.total() as f64 / finished.max(1) as f64,
+            error_share: failed as f64 / (interval.requests.ok + failed).max(1) as f64,
         });
     }
     if seconds.len() <= skip {
@@ -102,11 +103,11 @@ fn read(path: &Path, skip: usize) -> Result<Vec<Second>> {
 }
 
 fn print_text(comparisons: &[(&Metric, Comparison)], before: &Path, after: &Path) {
-    println!("A {}\nB {}\n", before.display(), after.display());
-    println!(
-        "{:<8}{:>11}{:>11}{:>12}{:>27}{:>9}{:>8}{:>13}",
+    say::out(&format!("A {}\nB {}\n\n", before.display(), after.display()));
+    say::out(&format!(
+        "{:<8}{:>11}{:>11}{:>12}{:>27}{:>9}{:>8}{:>13}\n",
         "", "A", "B", "B - A", "95 % interval", "p", "effect", "detectable"
-    );
+    ));
     for (metric, c) in comparisons {
         let show = metric.show;
         let verdict = match (c.differs, (c.difference > 0.0) == metric.higher_is_worse) {
@@ -114,8 +115,8 @@ fn print_text(comparisons: &[(&Metric, Comparison)], before: &Path, after: &Path
             (true, true) => "WORSE",
             (true, false) => "better",
         };
-        println!(
-            "{:<8}{:>11}{:>11}{:>12}{:>27}{:>9.4}{:>8.2}{:>13}  {verdict}",
+        say::out(&format!(
+            "{:<8}{:>11}{:>11}{:>12}{:>27}{:>9.4}{:>8.2}{:>13}  {verdict}\n",
             metric.name,
             show(c.before),
             show(c.after),
@@ -124,7 +125,7 @@ fn print_text(comparisons: &[(&Metric, Comparison)], before: &Path, after: &Path
             c.p_value,
             c.effect,
             show(c.detectable)
-        );
+        ));
     }
 }
 

@@ -16,6 +16,8 @@ use crate::span::Span;
 use crate::text::{Cursor, TextError};
 
 const DURATION: Span = Span::from_secs(10);
+/// In the year 2512; microseconds and nanoseconds of today lie beyond it.
+const START_AT_MAX_MS: u64 = 17_100_000_000_000;
 
 /// The job that the flags ask for.
 pub fn job(flags: &RunFlags) -> Result<Job, Failure> {
@@ -24,6 +26,11 @@ pub fn job(flags: &RunFlags) -> Result<Job, Failure> {
     let load = load(flags)?;
     if flags.shards == Some(0) {
         return Err(Failure::Usage("--shards: must be at least 1".to_owned()));
+    }
+    if let Some(at) = flags.start_at.filter(|at| *at > START_AT_MAX_MS) {
+        return Err(Failure::Usage(format!(
+            "--start-at: {at} is not milliseconds since 1970; `date +%s%3N` prints them"
+        )));
     }
     let part = flags.part.as_deref().map(str::parse::<Part>).transpose();
     let part = part.map_err(|error| Failure::Usage(format!("--part: {error}")))?;
@@ -294,6 +301,7 @@ mod tests {
         refused(&["-r", "5", "--arrivals", "fish"], "--arrivals");
         refused(&["-r", "5", "--jitter", "3"], "jitter");
         refused(&["-r", "5", "--shards", "0"], "--shards");
+        refused(&["-r", "5", "--start-at", "1790000000000000"], "--start-at: 1790000000000000");
         refused(&["-r", "5", "--part", "3/3"], "--part: `3/3`");
         refused(&["-r", "5", "--timeout", "1us"], "load.timeout");
         refused(&["--scenario", "/no/such.yaml"], "/no/such.yaml");

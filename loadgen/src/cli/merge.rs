@@ -4,9 +4,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 
-use crate::cli::Failure;
 use crate::cli::flags::MergeFlags;
 use crate::cli::run::{Files, finish, print_record};
+use crate::cli::{Failure, say};
 use crate::merge::Merger;
 use crate::output::history::History;
 use crate::stream::{Record, Summary, read_stream};
@@ -17,7 +17,7 @@ pub(super) fn run(flags: &MergeFlags) -> Result<u8, Failure> {
     let mut history = History::default();
     let summary = merge(streams, &mut |record| {
         if let Record::Plan(plan) = record {
-            plan.notes.iter().for_each(|note| eprintln!("note: {note}"));
+            plan.notes.iter().for_each(|note| say::err(&format!("note: {note}")));
         }
         history.take(record);
         if flags.output.intervals {

@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 use anyhow::{Context, Result};
 
 use crate::cli::flags::{OutputFlags, RunFlags, SummaryForm};
-use crate::cli::{Failure, job};
+use crate::cli::{Failure, job, say};
 use crate::curve::Curve;
 use crate::engine::{Job, run as run_engine, signal};
 use crate::output::exporter::Exporter;
@@ -26,7 +26,7 @@ pub(super) fn run(flags: &RunFlags) -> Result<u8, Failure> {
     let mut view = View::new(flags);
     let summary = run_engine(&job, &mut |record| {
         if let Record::Plan(plan) = record {
-            plan.notes.iter().for_each(|note| eprintln!("note: {note}"));
+            plan.notes.iter().for_each(|note| say::err(&format!("note: {note}")));
         }
         history.take(record);
         if let Some(exporter) = &mut exporter {
@@ -42,8 +42,8 @@ pub(super) fn run(flags: &RunFlags) -> Result<u8, Failure> {
 pub(super) fn finish(flags: &OutputFlags, files: Files, summary: &Summary, history: &History) -> Result<u8, Failure> {
     if !flags.intervals {
         match flags.summary {
-            SummaryForm::Text => print(&text::report(summary, history)),
-            SummaryForm::Json => print(&format!("{}\n", serde_json::to_string(summary).context("summary")?)),
+            SummaryForm::Text => say::out(&text::report(summary, history)),
+            SummaryForm::Json => say::raw(&format!("{}\n", serde_json::to_string(summary).context("summary")?)),
         }
     }
     files.write(summary, history)?;
@@ -53,7 +53,7 @@ pub(super) fn finish(flags: &OutputFlags, files: Files, summary: &Summary, histo
 /// Prints a record as a line of the stream.
 pub(super) fn print_record(record: &Record) {
     if let Ok(line) = serde_json::to_string(record) {
-        print(&format!("{line}\n"));
+        say::raw(&format!("{line}\n"));
     }
 }
 
@@ -85,7 +85,7 @@ impl View {
             View::Stream => print_record(record),
             View::Lines => {
                 if let Some(line) = progress::line(record, history) {
-                    eprintln!("{line}");
+                    say::err(&line);
                 }
             }
             View::Screen(live) => live.draw(record, history),
@@ -99,18 +99,12 @@ impl View {
     }
 }
 
-/// Prints whole lines at once; a reader that went away is no failure.
-fn print(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
 fn show_plan(job: &Job) -> Result<u8, Failure> {
     let Some(pattern) = &job.load.pattern else {
         return Err(Failure::Usage("--plan: a closed loop has no planned rate".to_owned()));
     };
     let curve = Curve::new(pattern, job.load.seed).map_err(|error| Failure::Usage(format!("bad pattern: {error}")))?;
-    print(&plan::chart(pattern, &curve));
+    say::out(&plan::chart(pattern, &curve));
     Ok(exit::PASS)
 }
 

@@ -23,7 +23,7 @@ use crate::engine::schedule::{Schedule, Turn};
 use crate::engine::slot::Work;
 use crate::engine::tally::{Class, Tally, record};
 use crate::engine::target::Rotation;
-use crate::engine::wire::{Connection, Dialer};
+use crate::engine::wire::{Connection, Dialer, Failure};
 use crate::engine::{FromShard, Setup};
 
 const TICK_NS: u64 = 10_000_000;
@@ -192,6 +192,8 @@ impl Shard {
         let shard = self.clone();
         let mut books = self.books.borrow_mut();
         books.running += 1;
+        // Counted here and not in the task: an interrupted run may end before the task is ever looked at.
+        books.ledger.tally.sent += 1;
         let held = books.idle.pop_front();
         books.open += held.is_none() as usize;
         drop(books);
@@ -214,8 +216,11 @@ impl Shard {
                 if now >= self.setup.end_ns {
                     return self.put_back(held);
                 }
-                self.books.borrow_mut().ledger.tally.planned += 1;
-                self.books.borrow_mut().open += held.is_none() as usize;
+                let mut books = self.books.borrow_mut();
+                books.ledger.tally.planned += 1;
+                books.ledger.tally.sent += 1;
+                books.open += held.is_none() as usize;
+                drop(books);
                 work = self.work(work.index, work.step.wrapping_add(1), 0, now);
                 continue;
             }
@@ -225,6 +230,7 @@ impl Shard {
                 drop(books);
                 return self.put_back(held);
             };
+            books.ledger.tally.sent += 1;
             books.open += held.is_none() as usize;
             work = waiting;
         }
@@ -239,20 +245,22 @@ impl Shard {
         let (Some(sessions), 1..) = (self.setup.load.sessions, work.follow_ups) else { return };
         let mut random = Random::new(self.setup.load.seed ^ work.index, SESSION_STREAM ^ (1 + work.step as u64));
         let think = sessions.think.as_duration().mul_f64(random.exponential());
+        let planned_ns = now_ns() + think.as_nanos() as u64;
+        if planned_ns >= self.setup.drain_end_ns() {
+            return;
+        }
         self.books.borrow_mut().running += 1;
         let shard = self.clone();
         tokio::task::spawn_local(async move {
-            let planned_ns = now_ns() + think.as_nanos() as u64;
             tokio::time::sleep(think).await;
             shard.plan(shard.work(work.index, work.step + 1, work.follow_ups - 1, planned_ns));
             shard.books.borrow_mut().running -= 1;
         });
     }
 
-    /// Sends one request and counts its end; the connection comes back when it may live on.
+    /// Sends one request, which is counted as sent, and counts its end; the connection comes back when it may live on.
     async fn send(&self, work: Work, held: Option<Held>) -> (Option<Held>, Class) {
         let sent_ns = now_ns();
-        self.books.borrow_mut().ledger.tally.sent += 1;
         let timeout = self.setup.load.timeout.as_duration();
         let outcome = tokio::time::timeout(timeout, self.exchange(work, held)).await;
         let (held, class, pod) = match outcome {
@@ -262,8 +270,15 @@ impl Shard {
                 books.ledger.tally.bytes_received += answer.bytes;
                 (held, Class::of_status(answer.status), answer.pod)
             }
-            Ok((held, Err(class))) => (held, class, None),
-            Err(_) => (None, Class::Timeout, None),
+            Ok((held, Err(failure))) => {
+                self.books.borrow_mut().ledger.explain(failure.class, failure.why);
+                (held, failure.class, None)
+            }
+            Err(_) => {
+                let why = format_args!("no complete answer within {}", self.setup.load.timeout);
+                self.books.borrow_mut().ledger.explain(Class::Timeout, why);
+                (None, Class::Timeout, None)
+            }
         };
         let now = now_ns();
         let mut books = self.books.borrow_mut();
@@ -285,7 +300,7 @@ impl Shard {
     }
 
     /// Dials where needed and exchanges one request for one answer.
-    async fn exchange(&self, work: Work, held: Option<Held>) -> (Option<Held>, Result<Answer, Class>) {
+    async fn exchange(&self, work: Work, held: Option<Held>) -> (Option<Held>, Result<Answer, Failure>) {
         let request = &self.setup.mix.requests[work.request as usize];
         let pod_header = self.setup.pod_header.as_str();
         let reused = held.is_some();
@@ -293,7 +308,7 @@ impl Shard {
             Some(held) => held,
             None => match self.dial().await {
                 Ok(held) => held,
-                Err(class) => return (None, Err(class)),
+                Err(failure) => return (None, Err(failure)),
             },
         };
         let mut outcome = held.connection.exchange(&self.setup.target, request, pod_header).await;
@@ -303,7 +318,7 @@ impl Shard {
             self.count_stale();
             held = match self.dial().await {
                 Ok(held) => held,
-                Err(class) => return (None, Err(class)),
+                Err(failure) => return (None, Err(failure)),
             };
             outcome = held.connection.exchange(&self.setup.target, request, pod_header).await;
         }
@@ -312,7 +327,7 @@ impl Shard {
                 held.answered += 1;
                 (Some(held), Ok(answer))
             }
-            Err(failure) => (None, Err(failure.class)),
+            Err(failure) => (None, Err(failure)),
         }
     }
 
@@ -323,8 +338,9 @@ impl Shard {
         tally.connections.open -= 1;
     }
 
-    async fn dial(&self) -> Result<Held, Class> {
-        let address = self.books.borrow_mut().rotation.next_address().ok_or(Class::Dns)?;
+    async fn dial(&self) -> Result<Held, Failure> {
+        let address = self.books.borrow_mut().rotation.next_address();
+        let address = address.ok_or_else(|| Failure::new(Class::Dns, "the host's name has no address any more"))?;
         let connection = self.dialer.dial(address).await?;
         let mut books = self.books.borrow_mut();
         books.ledger.tally.connections.opened += 1;

@@ -13,13 +13,18 @@ use crate::histogram::latency_histogram;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
+/// What the first failure of each class said.
+pub type FirstErrors = [Option<Box<str>>; CLASSES];
+
 pub struct Ledger {
     pub tally: Box<Tally>,
     shard: u32,
     interval: u64,
     interval_end_ns: u64,
+    last_sent_ns: u64,
     last_answer_ns: u64,
     classes: Vec<Histogram<u64>>,
+    first_errors: FirstErrors,
     to_report: Sender<FromShard>,
     emptied: Receiver<Box<Tally>>,
 }
@@ -31,8 +36,10 @@ impl Ledger {
             shard,
             interval: 0,
             interval_end_ns: setup.start_ns + SECOND_NS,
+            last_sent_ns: setup.start_ns,
             last_answer_ns: setup.start_ns,
             classes: (0..CLASSES).map(|_| latency_histogram()).collect(),
+            first_errors: FirstErrors::default(),
             to_report,
             emptied,
         }
@@ -51,8 +58,14 @@ impl Ledger {
         if class != Class::Ok {
             record(&mut self.classes[class as usize], response_us);
         }
+        self.last_sent_ns = self.last_sent_ns.max(sent_ns);
         self.last_answer_ns = self.last_answer_ns.max(end_ns);
         service_us
+    }
+
+    /// Keeps what the first failure of a class said.
+    pub fn explain(&mut self, class: Class, why: impl std::fmt::Display) {
+        self.first_errors[class as usize].get_or_insert_with(|| why.to_string().into());
     }
 
     /// Hands over the tally of each second that has passed.
@@ -80,7 +93,8 @@ impl Ledger {
         self.tally.unsent += backlog as u64;
         self.roll_over(now_ns, 0);
         self.hand_over(0, true);
-        let (shard, classes, last_answer_ns) = (self.shard, self.classes, self.last_answer_ns);
-        let _ = self.to_report.send(FromShard::Done { shard, classes, last_answer_ns });
+        let Self { shard, classes, first_errors, last_sent_ns, last_answer_ns, .. } = self;
+        let done = FromShard::Done { shard, classes, first_errors, last_sent_ns, last_answer_ns };
+        let _ = self.to_report.send(done);
     }
 }

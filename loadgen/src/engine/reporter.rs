@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
-use crate::engine::tally::Tally;
+use crate::engine::tally::{Class, Tally};
 use crate::engine::{FromShard, Job, Setup, clock, is_stopping};
 use crate::histogram::add;
 use crate::judge::Judge;
@@ -22,6 +22,7 @@ pub struct Reporter<'a> {
     first_waiting: u64,
     totals: Totals,
     judge: Judge,
+    last_sent_ns: u64,
     last_answer_ns: u64,
     cpu_start_ns: u64,
 }
@@ -37,6 +38,7 @@ impl<'a> Reporter<'a> {
             first_waiting: 0,
             totals: Totals::default(),
             judge: Judge::new(&setup.load),
+            last_sent_ns: 0,
             last_answer_ns: 0,
             cpu_start_ns: clock::process_cpu_ns(),
         })
@@ -63,11 +65,15 @@ impl<'a> Reporter<'a> {
                         self.report_second(on_record);
                     }
                 }
-                Ok(FromShard::Done { classes, last_answer_ns, .. }) => {
+                Ok(FromShard::Done { classes, first_errors, last_sent_ns, last_answer_ns, .. }) => {
                     running -= 1;
                     for (class, response_us) in classes.iter().skip(1).enumerate() {
                         self.totals.add_failed(class, response_us);
                     }
+                    for (class, why) in first_errors.iter().enumerate() {
+                        why.iter().for_each(|why| self.totals.explain(Class::name(class), why));
+                    }
+                    self.last_sent_ns = self.last_sent_ns.max(last_sent_ns);
                     self.last_answer_ns = self.last_answer_ns.max(last_answer_ns);
                 }
                 Ok(FromShard::Failed { error, .. }) => {
@@ -122,7 +128,7 @@ impl<'a> Reporter<'a> {
             url: self.url.clone(),
             is_open_loop: setup.load.pattern.is_some(),
             interrupted: is_stopping(),
-            load_s: (setup.end_ns.min(stopped_ns) - setup.start_ns) as f64 / 1e9,
+            sending_s: (setup.end_ns.min(stopped_ns).max(self.last_sent_ns) - setup.start_ns) as f64 / 1e9,
             duration_s: self.last_answer_ns.saturating_sub(setup.start_ns) as f64 / 1e9,
             validity: self.judge.validity(&self.totals.pacing_us, self.totals.requests(), capped),
             generator: self.generator(),

@@ -8,6 +8,8 @@
 pub const HEAD_MAX: usize = 64 * 1024;
 /// Room for a torn head that a connection keeps between answers.
 const TORN_KEPT: usize = 1024;
+/// Longest head that a connection remembers, to know it again.
+const KNOWN_MAX: usize = 1024;
 /// Most header lines, as many as hyper takes.
 const HEADERS_MAX: usize = 100;
 /// Longest chunk-size line or trailer section.
@@ -62,6 +64,10 @@ pub struct Reader {
     head: Option<Head>,
     torn_head: Vec<u8>,
     received: bool,
+    /// The last whole head of this connection, and what it said. Most answers of a server begin with the very bytes of the
+    /// one before (until their date changes), and then need no second reading.
+    known: Vec<u8>,
+    known_head: Option<Head>,
 }
 
 /// What a piece of bytes brought.
@@ -83,6 +89,12 @@ impl Reader {
         self.received = false;
     }
 
+    /// Makes ready for a new connection.
+    pub fn forget(&mut self) {
+        self.reset();
+        self.known_head = None;
+    }
+
     /// Whether any byte of the answer has come.
     pub fn has_begun(&self) -> bool {
         self.received
@@ -93,7 +105,7 @@ impl Reader {
     }
 
     /// Takes the next piece. `no_body`: the request was a HEAD. `pod_header`: lower-case name of a header whose value
-    /// is handed to `on_pod`.
+    /// is handed to `on_pod`, unless the head is the same as that of the answer before.
     pub fn feed(
         &mut self,
         piece: &[u8],
@@ -134,8 +146,16 @@ impl Reader {
         on_pod: &mut dyn FnMut(&[u8]),
     ) -> Result<Option<usize>, ProtocolError> {
         let (head, used) = if self.torn_head.is_empty() {
+            if let Some(head) = self.known_head.filter(|_| piece.starts_with(&self.known)) {
+                self.begin_body(head, no_body);
+                return Ok(Some(self.known.len()));
+            }
             match end_of_head(piece, 0) {
-                Some(end) => (parse_head(&piece[..end], pod_header, on_pod)?, end),
+                Some(end) => {
+                    let head = parse_head(&piece[..end], pod_header, on_pod)?;
+                    self.remember(&piece[..end], head);
+                    (head, end)
+                }
                 None => {
                     self.keep_torn(piece)?;
                     return Ok(None);
@@ -148,6 +168,7 @@ impl Reader {
                 Some(end) => {
                     let head = parse_head(&self.torn_head[..end], pod_header, on_pod)?;
                     self.torn_head.clear();
+                    self.known_head = None;
                     (head, end - before)
                 }
                 None => return Ok(None),
@@ -157,11 +178,24 @@ impl Reader {
             return Err(ProtocolError("switches protocols unasked"));
         }
         if head.status >= 200 {
-            self.state = state_after(head, no_body);
-            let keep_alive = head.keep_alive && self.state != State::UntilClose;
-            self.head = Some(Head { keep_alive, ..head });
+            self.begin_body(head, no_body);
         }
         Ok(Some(used))
+    }
+
+    fn begin_body(&mut self, head: Head, no_body: bool) {
+        self.state = state_after(head, no_body);
+        let keep_alive = head.keep_alive && self.state != State::UntilClose;
+        self.head = Some(Head { keep_alive, ..head });
+    }
+
+    fn remember(&mut self, bytes: &[u8], head: Head) {
+        let is_worth_it = bytes.len() <= KNOWN_MAX && head.status >= 200;
+        self.known_head = is_worth_it.then_some(head);
+        if is_worth_it {
+            self.known.clear();
+            self.known.extend_from_slice(bytes);
+        }
     }
 
     fn keep_torn(&mut self, piece: &[u8]) -> Result<(), ProtocolError> {

@@ -294,8 +294,15 @@ impl<'a> Shard<'a> {
         let now = now_ns();
         self.outstanding += 1;
         let socket = match self.rotation.next_address() {
-            Some(address) => dial(address).map_err(|error| class_of(error, true)),
-            None => Err(Class::Dns),
+            Some(address) => dial(address).map_err(|error| {
+                let class = class_of(error, true);
+                self.ledger.explain(class, std::io::Error::from(error));
+                class
+            }),
+            None => {
+                self.ledger.explain(Class::Dns, "the host's name has no address any more");
+                Err(Class::Dns)
+            }
         };
         let place = match self.free.pop() {
             Some(place) => place as usize,
@@ -311,7 +318,7 @@ impl<'a> Shard<'a> {
         slot.sent_ns = sent_ns;
         (slot.written, slot.answered) = (0, 0);
         (slot.answers_max, slot.expires_ns) = (answers_max, expires_ns);
-        slot.reader.reset();
+        slot.reader.forget();
         slot.pod = None;
         match socket {
             Ok(socket) => {
@@ -323,7 +330,10 @@ impl<'a> Shard<'a> {
                 match added {
                     // On loopback the connection often stands already: try at once instead of waiting for the event.
                     Ok(()) => self.write(place),
-                    Err(_) => self.fail(place, Class::Local, now),
+                    Err(error) => {
+                        self.ledger.explain(Class::Local, error);
+                        self.fail(place, Class::Local, now)
+                    }
                 }
             }
             Err(class) => self.fail(place, class, now_ns()),
@@ -396,12 +406,11 @@ impl<'a> Shard<'a> {
             }
             State::Busy => {
                 let slot = &self.slots[place];
-                let request = &self.setup.mix.requests[slot.work.request as usize];
-                if slot.written < request.bytes.len() {
+                let torn = slot.written < self.setup.mix.requests[slot.work.request as usize].bytes.len();
+                // An answer that overtakes its request (as 413 does) counts, but its connection carries no other one.
+                self.read(place, event.closed || torn);
+                if torn && self.slots[place].generation == (event.token >> 32) as u32 {
                     self.write(place);
-                }
-                if self.slots[place].state == State::Busy {
-                    self.read(place, event.closed);
                 }
             }
             State::Idle => self.check_idle(place, event.closed),
@@ -440,7 +449,10 @@ impl<'a> Shard<'a> {
                 Ok(Progress::Complete { used }) => return self.complete(place, closed || used < count),
                 Ok(Progress::Partial) if count < self.buffer.len() && !closed => return,
                 Ok(Progress::Partial) => {}
-                Err(_) => return self.fail(place, Class::Protocol, now_ns()),
+                Err(error) => {
+                    self.ledger.explain(Class::Protocol, error.0);
+                    return self.fail(place, Class::Protocol, now_ns());
+                }
             }
         }
     }
@@ -449,7 +461,10 @@ impl<'a> Shard<'a> {
     fn on_end(&mut self, place: usize) {
         match self.slots[place].reader.feed_end() {
             true => self.complete(place, true),
-            false => self.lose(place, Errno::CONNRESET),
+            false => {
+                self.ledger.explain(Class::Reset, "the server closed the connection before the answer was complete");
+                self.lose(place, Errno::CONNRESET)
+            }
         }
     }
 
@@ -523,7 +538,9 @@ impl<'a> Shard<'a> {
             return self.dial_for(Work { retried: true, ..work }, sent_ns);
         }
         let dialing = slot.state == State::Dialing;
-        self.fail(place, class_of(error, dialing), now_ns());
+        let class = class_of(error, dialing);
+        self.ledger.explain(class, std::io::Error::from(error));
+        self.fail(place, class, now_ns());
     }
 
     /// A request failed, and its connection with it.
@@ -567,6 +584,9 @@ impl<'a> Shard<'a> {
                     }
                     let due_ns = slot.sent_ns + timeout_ns;
                     if now >= due_ns {
+                        let missing = if slot.state == State::Dialing { "connection" } else { "complete answer" };
+                        let why = format_args!("no {missing} within {}", self.setup.load.timeout);
+                        self.ledger.explain(Class::Timeout, why);
                         self.fail(place, Class::Timeout, due_ns);
                     }
                 }

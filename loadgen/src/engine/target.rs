@@ -51,6 +51,9 @@ impl Target {
             }
             (Some(text), _) => return Err(wrong(&format!("`{text}` is not a port"))),
         };
+        if let Some(bad) = url.chars().find(|c| !c.is_ascii()) {
+            return Err(wrong(&format!("{bad:?} must be percent-encoded")));
+        }
         let path = uri.path_and_query().map(|path| path.as_str()).filter(|path| *path != "/").unwrap_or("");
         Ok(Self { https, host, port, path: path.to_owned() })
     }
@@ -171,9 +174,18 @@ mod tests {
 
     #[test]
     fn a_bad_url_is_refused_with_an_example() {
-        for url in
-            ["", "a", "a:80", "ftp://a/", "http://", "http://u:p@a/", "http://a:99999/", "http://a:0/", "http://a b/"]
-        {
+        for url in [
+            "",
+            "a",
+            "a:80",
+            "ftp://a/",
+            "http://",
+            "http://u:p@a/",
+            "http://a:99999/",
+            "http://a:0/",
+            "http://a b/",
+            "http://a/ä",
+        ] {
             let error = Target::parse(url).unwrap_err();
             assert!(error.contains(&format!("`{url}`")) && error.contains("http://127.0.0.1"), "{error}");
         }

@@ -43,47 +43,56 @@ pub enum Connection {
 /// Why no answer came.
 pub struct Failure {
     pub class: Class,
+    pub why: String,
     /// The connection was gone before the first byte of an answer.
     pub before_answer: bool,
 }
 
+impl Failure {
+    pub fn new(class: Class, why: impl std::fmt::Display) -> Self {
+        Self { class, why: why.to_string(), before_answer: false }
+    }
+}
+
 impl Dialer {
     pub fn new(setup: &Setup) -> Result<Self, String> {
-        let tls = match setup.target.https {
-            true => {
+        let tls = match &setup.tls {
+            Some(config) => {
                 let name = ServerName::try_from(setup.target.host.clone());
                 let name = name.map_err(|_| format!("`{}` cannot be the name in a certificate", setup.target.host))?;
-                let config = client_config(setup.insecure, setup.cacert.as_deref(), setup.http2)?;
-                Some((TlsConnector::from(Arc::new(config)), name))
+                Some((TlsConnector::from(config.clone()), name))
             }
-            false => None,
+            None => None,
         };
         Ok(Self { http2: setup.http2, tls })
     }
 
-    pub async fn dial(&self, address: SocketAddr) -> Result<Connection, Class> {
-        let stream = TcpStream::connect(address).await.map_err(|error| class_of_io(&error, true))?;
-        stream.set_nodelay(true).map_err(|error| class_of_io(&error, true))?;
+    pub async fn dial(&self, address: SocketAddr) -> Result<Connection, Failure> {
+        let failure = |error: std::io::Error| Failure::new(class_of_io(&error, true), error);
+        let stream = TcpStream::connect(address).await.map_err(failure)?;
+        stream.set_nodelay(true).map_err(failure)?;
         match &self.tls {
             None => self.handshake(stream).await,
             Some((connector, name)) => {
                 let stream = connector.connect(name.clone(), stream).await.map_err(|error| match error.kind() {
-                    ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Class::Reset,
-                    _ => Class::Tls,
+                    ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Failure::new(Class::Reset, error),
+                    ErrorKind::InvalidData => Failure::new(Class::Tls, format_args!("{error}{}", hint(&error))),
+                    _ => Failure::new(Class::Tls, error),
                 })?;
                 self.handshake(stream).await
             }
         }
     }
 
-    async fn handshake<S: AsyncRead + AsyncWrite + Unpin + 'static>(&self, stream: S) -> Result<Connection, Class> {
+    async fn handshake<S: AsyncRead + AsyncWrite + Unpin + 'static>(&self, stream: S) -> Result<Connection, Failure> {
         let stream = TokioIo::new(stream);
+        let failure = |error| Failure::new(Class::Protocol, chain(&error));
         if self.http2 {
-            let (sender, connection) = http2::handshake(LocalTasks, stream).await.map_err(|_| Class::Protocol)?;
+            let (sender, connection) = http2::handshake(LocalTasks, stream).await.map_err(failure)?;
             tokio::task::spawn_local(connection);
             return Ok(Connection::Http2(sender));
         }
-        let (sender, connection) = http1::handshake(stream).await.map_err(|_| Class::Protocol)?;
+        let (sender, connection) = http1::handshake(stream).await.map_err(failure)?;
         tokio::task::spawn_local(connection);
         Ok(Connection::Http1(sender))
     }
@@ -98,8 +107,9 @@ impl Connection {
     }
 
     pub async fn exchange(&mut self, target: &Target, what: &Prepared, pod_header: &str) -> Result<Answer, Failure> {
-        let gone = |_| Failure { class: Class::Reset, before_answer: true };
-        let request = self.request(target, what).ok_or(Failure { class: Class::Protocol, before_answer: false })?;
+        let gone = |error| Failure { before_answer: true, ..Failure::new(Class::Reset, chain(&error)) };
+        let unsound = || Failure::new(Class::Protocol, "hyper refuses to send this request");
+        let request = self.request(target, what).ok_or_else(unsound)?;
         let response = match self {
             Connection::Http1(sender) => {
                 sender.ready().await.map_err(gone)?;
@@ -111,15 +121,15 @@ impl Connection {
             }
         };
         let response = response.map_err(|error| Failure {
-            class: class_of_hyper(&error),
             before_answer: error.is_canceled() || error.is_closed() || error.is_incomplete_message(),
+            ..Failure::new(class_of_hyper(&error), chain(&error))
         })?;
         let status = response.status().as_u16();
         let pod = response.headers().get(pod_header).map(|value| value.as_bytes().to_vec());
         let mut body = response.into_body();
         let mut bytes = 0;
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| Failure { class: class_of_hyper(&error), before_answer: false })?;
+            let frame = frame.map_err(|error| Failure::new(class_of_hyper(&error), chain(&error)))?;
             bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
         }
         Ok(Answer { status, bytes, pod })
@@ -145,6 +155,14 @@ impl Connection {
     }
 }
 
+/// What to do about a certificate that is not trusted.
+fn hint(error: &std::io::Error) -> &'static str {
+    match error.get_ref().and_then(|error| error.downcast_ref()) {
+        Some(rustls::Error::InvalidCertificate(_)) => "; trust its issuer with --cacert FILE or any with --insecure",
+        _ => "",
+    }
+}
+
 fn class_of_io(error: &std::io::Error, dialing: bool) -> Class {
     match error.raw_os_error() {
         Some(code) => class_of(rustix::io::Errno::from_raw_os_error(code), dialing),
@@ -166,6 +184,17 @@ fn class_of_hyper(error: &hyper::Error) -> Class {
     Class::Protocol
 }
 
+/// An error and what lies behind it, in one line.
+fn chain(error: &hyper::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
 /// Runs hyper's own tasks on the shard's thread.
 #[derive(Clone)]
 struct LocalTasks;
@@ -178,7 +207,8 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for LocalTasks {
     }
 }
 
-fn client_config(insecure: bool, cacert: Option<&Path>, http2: bool) -> Result<ClientConfig, String> {
+/// How this load trusts and speaks TLS.
+pub fn client_config(insecure: bool, cacert: Option<&Path>, http2: bool) -> Result<ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| format!("TLS: {error}"))?;
@@ -201,14 +231,15 @@ fn trusted(cacert: Option<&Path>) -> Result<RootCertStore, String> {
         (None, None) => TRUSTED.iter().map(std::path::PathBuf::from).collect(),
     };
     let mut store = RootCertStore::empty();
-    let Some(path) = candidates.iter().find(|path| path.exists()) else {
+    let is_asked_for = candidates.len() == 1;
+    let Some(path) = candidates.iter().find(|path| is_asked_for || path.exists()) else {
         return Err("found no trusted certificates; say --cacert FILE, or --insecure to accept any".to_owned());
     };
     let certificates = CertificateDer::pem_file_iter(path);
     let certificates = certificates.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     store.add_parsable_certificates(certificates.flatten());
     match store.is_empty() {
-        true => Err(format!("{} holds no certificate", path.display())),
+        true => Err(format!("{} holds no certificate; say --cacert with a file of PEM", path.display())),
         false => Ok(store),
     }
 }

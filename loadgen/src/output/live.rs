@@ -4,6 +4,7 @@
 
 use std::io::Write;
 
+use crate::output::charset::for_locale;
 use crate::output::history::{History, Row};
 use crate::output::plot::{bar, columns, time};
 use crate::stream::{Record, Requests};
@@ -18,23 +19,22 @@ pub struct Live {
 impl Live {
     fn enter(&mut self) {
         if !std::mem::replace(&mut self.entered, true) {
-            eprint!("\x1b[?1049h\x1b[?25l");
+            write("\x1b[?1049h\x1b[?25l");
         }
     }
 
     pub fn leave(&mut self) {
         if std::mem::take(&mut self.entered) {
-            eprint!("\x1b[?25h\x1b[?1049l");
+            write("\x1b[?25h\x1b[?1049l");
         }
     }
 
     pub fn draw(&mut self, record: &Record, history: &History) {
         if matches!(record, Record::Interval(_)) {
             self.enter();
-            let screen = screen(history, width());
-            let mut err = std::io::stderr().lock();
-            // A terminal that went away is no reason to stop measuring.
-            let _ = err.write_all(format!("\x1b[H{}\x1b[J", screen.replace('\n', "\x1b[K\r\n")).as_bytes());
+            let (columns, rows) = size();
+            let screen = fit(&screen(history, columns), columns, rows);
+            write(&format!("\x1b[H{}\x1b[J", for_locale(&screen).replace('\n', "\x1b[K\r\n")));
         }
     }
 }
@@ -45,9 +45,22 @@ impl Drop for Live {
     }
 }
 
-fn width() -> usize {
-    let columns = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| size.ws_col as usize);
-    columns.clamp(40, 200)
+/// A terminal that went away is no reason to stop measuring.
+fn write(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Columns and rows of the terminal.
+fn size() -> (usize, usize) {
+    let size = rustix::termios::tcgetwinsize(std::io::stderr());
+    let (columns, rows) = size.map_or((80, 24), |size| (size.ws_col as usize, size.ws_row as usize));
+    (columns.clamp(40, 200), rows.max(10))
+}
+
+/// What of a view a terminal can show: a line that wraps, or one too many, would scroll the rest away.
+fn fit(screen: &str, columns: usize, rows: usize) -> String {
+    let lines = screen.lines().take(rows).map(|line| line.chars().take(columns).collect::<String>());
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// The view as text.
@@ -104,4 +117,25 @@ fn chart(
         text.push_str(&format!(" {}\n", line.trim_end()));
     }
     text.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::{Interval, PodInterval};
+
+    #[test]
+    fn a_view_never_exceeds_its_terminal() {
+        let mut interval = Interval { backlog: 10_000_000, ..Interval::default() };
+        interval.requests = Requests { planned: 10_000_000, ok: 10_000_000, ..Requests::default() };
+        for pod in 0..12 {
+            let counts = PodInterval { requests: 1_000_000, ..PodInterval::default() };
+            interval.pods.insert(format!("web-{pod}"), counts);
+        }
+        let mut history = History::default();
+        history.take(&Record::Interval(Box::new(interval)));
+        let view = fit(&screen(&history, 80), 80, 24);
+        assert_eq!(view.lines().count(), 24);
+        assert!(view.lines().all(|line| line.chars().count() <= 80), "{view}");
+    }
 }

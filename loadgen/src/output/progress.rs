@@ -19,8 +19,10 @@ pub fn line(record: &Record, history: &History) -> Option<String> {
         time(row.response.p99 as f64),
         interval.connections.open,
     );
-    if interval.backlog > 0 {
-        line.push_str(&format!("  waiting {}", interval.backlog));
+    for (name, count) in [("waiting", interval.backlog), ("shed", requests.shed), ("unsent", requests.unsent)] {
+        if count > 0 {
+            line.push_str(&format!("  {name} {count}"));
+        }
     }
     if interval.pods.len() > 1 {
         line.push_str(&format!("  pods {}", interval.pods.len()));

@@ -44,7 +44,8 @@ fn requests(text: &mut String, summary: &Summary) -> std::fmt::Result {
     let in_flight = if r.in_flight > 0 { format!(" + in flight {}", r.in_flight) } else { String::new() };
     writeln!(text, "  sent {} = ok {} + errors {}{in_flight}", r.sent, r.ok, r.errors.total())?;
     for (class, count) in Errors::CLASSES.iter().zip(r.errors.counts()).filter(|(_, count)| *count > 0) {
-        writeln!(text, "    {class:<8} {count}")?;
+        let why = summary.first_errors.get(*class).map(|why| format!("  {why}")).unwrap_or_default();
+        writeln!(text, "    {class:<8} {count}{why}")?;
     }
     if r.statuses.len() > 1 {
         let statuses: Vec<String> = r.statuses.iter().map(|(status, count)| format!("{status}: {count}")).collect();
@@ -74,6 +75,13 @@ fn latencies(text: &mut String, summary: &Summary) -> std::fmt::Result {
     }
     for (class, percentiles) in summary.classes.iter().filter(|(class, _)| class.as_str() != "ok") {
         row(class, percentiles)?;
+    }
+    let r = &summary.requests;
+    let counts = [("shed", r.shed), ("unsent", r.unsent), ("in flight", r.in_flight.max(0) as u64)];
+    let missing: Vec<String> =
+        counts.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{count} {name}")).collect();
+    if !missing.is_empty() {
+        writeln!(text, "  without a latency, and so not in these rows: {}", missing.join(", "))?;
     }
     Ok(())
 }

@@ -2,8 +2,9 @@
 //!
 //! Rates: lines `seconds,rate`; a rate holds until the next line, the last as long as the one before it. Where the
 //! first time is half the first distance the times are taken as mid-interval, as LIMBO writes them. Times: one
-//! arrival a line, in seconds. A header line, blank lines and `#` comments are skipped. The first line is the start
-//! of the replay.
+//! arrival a line. A time is a number of seconds, a moment such as `2026-01-31T12:00:00.5Z`, or milli-, micro- or
+//! nanoseconds since 1970, which their size tells. A header line, blank lines and `#` comments are skipped. The first
+//! line is the start of the replay.
 
 use std::fmt;
 use std::path::Path;
@@ -89,16 +90,17 @@ impl fmt::Display for Replay {
 /// The rows of the file: time, and the rate where one is wanted (else zero).
 fn numbers(text: &str, with_rate: bool) -> Result<Vec<(f64, f64)>, String> {
     let mut rows: Vec<(f64, f64)> = Vec::new();
-    for (index, line) in text.lines().enumerate() {
+    // Some programs begin a file with a mark of its encoding.
+    for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let mut fields = line.split([',', ';']).map(|field| field.trim().parse::<f64>());
-        let time = fields.next();
-        let rate = if with_rate { fields.next() } else { Some(Ok(0.0)) };
+        let mut fields = line.split([',', ';']).map(|field| field.trim().trim_matches('"'));
+        let time = fields.next().and_then(seconds);
+        let rate = if with_rate { fields.next().and_then(|field| field.parse::<f64>().ok()) } else { Some(0.0) };
         let row = match (time, rate) {
-            (Some(Ok(time)), Some(Ok(rate))) if time.is_finite() && rate.is_finite() && rate >= 0.0 => (time, rate),
+            (Some(time), Some(rate)) if time.is_finite() && rate.is_finite() && rate >= 0.0 => (time, rate),
             _ if rows.is_empty() && index == 0 => continue,
             _ => {
                 let wanted = if with_rate { "`seconds,rate`" } else { "a time in seconds" };
@@ -117,6 +119,44 @@ fn numbers(text: &str, with_rate: bool) -> Result<Vec<(f64, f64)>, String> {
         return Err("a recording needs at least two lines of numbers".to_owned());
     }
     Ok(rows)
+}
+
+/// A time in seconds. No recording starts thousands of years after its own zero: so large a number counts smaller units.
+fn seconds(field: &str) -> Option<f64> {
+    let number = match field.parse::<f64>() {
+        Ok(number) => number,
+        Err(_) => return moment(field),
+    };
+    Some(match number {
+        n if n < 1e11 => n,
+        n if n < 1e14 => n / 1e3,
+        n if n < 1e17 => n / 1e6,
+        n => n / 1e9,
+    })
+}
+
+/// Seconds since 1970 of a moment as RFC 3339 writes it: `2026-01-31T12:00:00.5+01:00`.
+fn moment(field: &str) -> Option<f64> {
+    let (date, rest) = field.split_once(['T', 't', ' '])?;
+    let zone_at = rest.find(['Z', 'z', '+', '-'])?;
+    let (clock, zone) = rest.split_at(zone_at);
+    let numbers =
+        |text: &str, sign| text.split(sign).map(|part| part.parse::<f64>().ok()).collect::<Option<Vec<f64>>>();
+    let [year, month, day] = numbers(date, '-')?[..] else { return None };
+    let [hour, minute, second] = numbers(clock, ':')?[..] else { return None };
+    let east_s = match zone {
+        "Z" | "z" => 0.0,
+        _ => {
+            let [hours, minutes] = numbers(&zone[1..], ':')?[..] else { return None };
+            if zone.starts_with('-') { -60.0 * (60.0 * hours + minutes) } else { 60.0 * (60.0 * hours + minutes) }
+        }
+    };
+    let is_date = (1.0..=12.0).contains(&month) && (1.0..=31.0).contains(&day) && hour < 24.0 && minute < 60.0;
+    // Years that begin in March, so that a leap day is the last of its year.
+    let (year, month) = if month > 2.0 { (year, month - 3.0) } else { (year - 1.0, month + 9.0) };
+    let leap_days = (year / 4.0).floor() - (year / 100.0).floor() + (year / 400.0).floor();
+    let days = 365.0 * year + leap_days + ((153.0 * month + 2.0) / 5.0).floor() + day - 719_469.0;
+    is_date.then_some(days * 86_400.0 + hour * 3600.0 + minute * 60.0 + second - east_s)
 }
 
 fn intervals(rows: &[(f64, f64)]) -> Result<Vec<(f64, f64, f64)>, String> {

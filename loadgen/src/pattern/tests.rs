@@ -90,8 +90,34 @@ fn a_recording_is_read_and_a_bad_line_is_named() {
         ("5,1\n1,2\n", "before"),
         ("0,1\n", "two lines"),
         ("1,1\n1,1\n", "same"),
+        ("0,1\n2026-02-31,1\n", "line 2"),
+        ("0,1\n2026-01-01T00:00,1\n", "line 2"),
+        ("0,1\n2026-13-01T00:00:00Z,1\n", "line 2"),
     ] {
         let error = replay.read(text).unwrap_err();
         assert!(error.contains(word), "{text:?}: {error}");
     }
+}
+
+#[test]
+fn a_recorded_time_may_be_a_moment_or_count_smaller_units() {
+    let recorded = |text: &str| {
+        let mut replay = Replay::new("x.csv".to_owned());
+        replay.set_times();
+        replay.read(text).unwrap();
+        let ReplayKind::Times(times) = replay.kind else { panic!() };
+        times.iter().map(|time| (time * 1e3).round() as i64).collect::<Vec<_>>()
+    };
+    assert_eq!(recorded("1790000000.5\n1790000002\n"), [0, 1500]);
+    assert_eq!(recorded("1790000000500\n1790000002000\n"), [0, 1500]);
+    assert_eq!(recorded("1790000000500000\n1790000002000000\n"), [0, 1500]);
+    assert_eq!(recorded("1790000000500000000\n1790000002000000000\n"), [0, 1500]);
+    assert_eq!(recorded("\u{feff}0\r\n0.25\r\n"), [0, 250]);
+    // Across a leap day and from one zone to another.
+    let moments = "time\n2028-02-28T23:59:59.5Z\n\"2028-03-01T01:00:00+01:00\"\n2028-02-29 22:30:01-01:30\n";
+    assert_eq!(recorded(moments), [0, 86_400_500, 86_401_500]);
+    let mut since_1970 = Replay::new("x.csv".to_owned());
+    since_1970.set_times();
+    since_1970.read("0\n1970-01-02T00:00:01Z\n").unwrap();
+    assert_eq!(since_1970.length(), Span::from_secs(86_401));
 }

@@ -76,7 +76,7 @@ fn capacity_finds_what_the_connections_can_carry() {
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
     let rate = found["capacity_per_s"].as_f64().unwrap();
     let late = found["limited_by"] == "generator";
-    assert!((50.0..=700.0).contains(&rate) || late, "{found}");
+    assert!((50.0..=260.0).contains(&rate) || late, "{found}");
     assert!(found["trials"].as_array().unwrap().iter().any(|trial| trial["good"] == false), "{found}");
     let without = loadgen(&["capacity", &url]).output().unwrap();
     assert_eq!(without.status.code(), Some(exit::USAGE as i32));
@@ -134,7 +134,7 @@ fn every_file_of_a_run_is_written_and_stands_alone() {
 
     let csv = read("a.csv");
     let columns: Vec<usize> = csv.lines().map(|line| line.split(',').count()).collect();
-    assert!(columns.len() == 3 && columns.iter().all(|count| *count == columns[0]), "{csv}");
+    assert!(columns.len() >= 3 && columns.iter().all(|count| *count == columns[0]), "{csv}");
     let planned: u64 = csv.lines().skip(1).map(|line| line.split(',').nth(1).unwrap().parse::<u64>().unwrap()).sum();
     assert_eq!(planned, 200);
 

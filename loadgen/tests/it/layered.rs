@@ -2,7 +2,9 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::service::service_fn;
@@ -115,8 +117,31 @@ fn a_certificate_that_is_not_trusted_is_a_tls_error_unless_any_is_accepted() {
     let args = [url.as_str(), "-r", "20", "-d", "500ms"];
     let (refused, _) = summary(&[&args[..], &["--cacert", certificate.to_str().unwrap()]].concat());
     assert_eq!(refused.requests.errors.tls, 10, "{:?}", refused.requests);
+    assert!(refused.first_errors["tls"].contains("certificate"), "{:?}", refused.first_errors);
     let (accepted, _) = summary(&[&args[..], &["--insecure"]].concat());
     assert_eq!(accepted.requests.ok, 10, "{:?}", accepted.requests);
+}
+
+#[test]
+fn a_file_without_certificates_is_named_and_costs_nothing() {
+    let output =
+        crate::run::loadgen(&["https://127.0.0.1:1/", "-r", "5", "--cacert", "/no/such/ca.pem"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("/no/such/ca.pem"));
+}
+
+#[test]
+fn an_interrupted_run_adds_up_at_whatever_moment() {
+    let server = start(true, true);
+    let url = format!("https://{}/", server.address);
+    for delay_ms in 0..8 {
+        let args = [url.as_str(), "-r", "2000", "-d", "60s", "--http2", "--insecure", "--summary", "json", "-q"];
+        let child = crate::run::loadgen(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(150 + 7 * delay_ms));
+        // SAFETY: sends a signal to the child that this test started and still owns.
+        unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+        crate::run::read_summary(&child.wait_with_output().unwrap());
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! One run of the binary: exit code, accounting and error classes.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -100,22 +100,24 @@ fn each_way_to_fail_has_its_class() {
         }
     });
     let servers = [
-        ("4xx", status("404 Not Found")),
-        ("5xx", status("503 Service Unavailable")),
-        ("protocol", raw(b"GARBAGE GARBAGE\r\n\r\n")),
-        ("protocol", endless),
-        ("reset", closing),
-        ("reset", cut),
-        ("timeout", silent),
+        ("4xx", "", status("404 Not Found")),
+        ("5xx", "", status("503 Service Unavailable")),
+        ("protocol", "not HTTP/1", raw(b"GARBAGE GARBAGE\r\n\r\n")),
+        ("protocol", "64 KiB", endless),
+        ("reset", "before the answer was complete", closing),
+        ("reset", "before the answer was complete", cut),
+        ("timeout", "no complete answer within 200ms", silent),
     ];
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let urls = servers.iter().map(|(class, server)| (*class, server.url()));
-    for (class, url) in urls.chain([("refused", format!("http://{nobody}/"))]) {
+    let urls = servers.iter().map(|(class, why, server)| (*class, *why, server.url()));
+    for (class, why, url) in urls.chain([("refused", "Connection refused", format!("http://{nobody}/"))]) {
         let (summary, _) = summary(&[&url, "--rate", "20", "--duration", "500ms", "--timeout", "200ms"]);
         let errors = serde_json::to_value(summary.requests.errors).unwrap();
         assert_eq!(errors[class], 10, "{class}: {errors}");
         assert_eq!(summary.latency_us.count, 10, "{class}: failures belong to all");
         assert_eq!(summary.requests.ok, 0);
+        let told = summary.first_errors.get(class).map_or("", String::as_str);
+        assert!(told.contains(why), "{class}: {told:?}");
     }
 }
 
@@ -171,6 +173,48 @@ fn what_cannot_be_sent_is_shed_or_unsent_and_the_plan_adds_up() {
     assert_eq!(r.planned, 50);
     assert!(r.shed > 0 && r.unsent > 0 && r.errors.timeout >= 2, "{r:?}");
     assert_eq!(r.errors.timeout, r.sent);
+}
+
+#[test]
+fn what_was_never_sent_counts_against_the_errors_and_the_rate() {
+    // Two connections of 50 ms carry 40 requests a second of 100; most of the rest is still waiting when all is over.
+    let server = Server::start(|mut stream, served| {
+        while read_head(&mut stream, served).is_some() {
+            std::thread::sleep(Duration::from_millis(50));
+            if stream.write_all(&ok_from("a")).is_err() {
+                return;
+            }
+        }
+    });
+    let url = server.url();
+    let load = ["-r", "100", "-d", "1s", "-t", "300ms", "--connections", "2", "--slo", "p99 < 20s"];
+    let (summary, code) = summary(&[&[url.as_str()], &load[..], &["--threshold", "errors < 1%"]].concat());
+    let r = &summary.requests;
+    assert!(r.errors.total() == 0 && r.unsent > 0, "{r:?}");
+    assert_eq!(code, exit::THRESHOLD_FAILED);
+    assert!(summary.sending_s > 1.0 && summary.rate_per_s < 50.0, "{} in {} s", summary.rate_per_s, summary.sending_s);
+}
+
+#[test]
+fn an_answer_that_overtakes_its_request_counts_and_ends_its_connection() {
+    // Refuses after the head of each request, and reads none of the body.
+    let server = Server::start(|mut stream, served| {
+        if stream.read(&mut [0; 64]).is_ok() {
+            served.requests.fetch_add(1, Ordering::Relaxed);
+            let _ = stream.write_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n");
+            while !served.is_stopped() {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = folder.path().join("large.yaml");
+    let body = "x".repeat(8 << 20);
+    let load = format!("{{pattern: constant 20 500ms, requests: [{{method: POST, body: {body}}}]}}");
+    std::fs::write(&scenario, format!("name: large\ndescription: large\nload: {load}\n")).unwrap();
+    let (summary, _) = summary(&[&server.url(), "--scenario", scenario.to_str().unwrap(), "-t", "5s"]);
+    assert_eq!(summary.requests.errors.status_4xx, 10, "{:?}", summary.requests);
+    assert_eq!((server.requests(), summary.connections.opened), (10, 10));
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn the_seconds_add_up_to_the_summary() {
     assert!(text.lines().next().unwrap().starts_with(r#"{"type":"plan","version":1"#), "{text}");
     let (intervals, summary) = parts(read_stream(&text).unwrap());
     let summary = summary.unwrap();
-    assert_eq!(intervals.len(), 3);
+    assert!(intervals.len() >= 3, "{}", intervals.len());
     let mut requests = Requests::default();
     let mut response = latency_histogram();
     for interval in &intervals {

@@ -47,8 +47,9 @@ fn a_terminal_gets_a_screen_and_its_own_content_back() {
     for word in ["ok per second", "p99, up to", "so far", "web-1", "100.0%"] {
         assert!(text.contains(word), "{word}: {text:?}");
     }
-    let widest = text.split("\r\n").map(|line| line.replace("\x1b[K", "").chars().count()).max();
-    assert!(widest.is_some_and(|columns| columns <= 100 + ENTER.len()), "{widest:?}");
+    let lines = text.split("\r\n").flat_map(|line| line.split("\x1b[H"));
+    let widest = lines.map(|line| line.replace("\x1b[K", "").chars().count()).max();
+    assert!(widest.is_some_and(|columns| columns <= 100 + LEAVE.len() + ENTER.len()), "{widest:?}");
     let plain = seen(&[&url, "-r", "50", "-d", "1500ms", "--no-live"]);
     assert!(!plain.contains('\x1b') && plain.lines().count() >= 2, "{plain:?}");
 }

@@ -59,6 +59,49 @@ fn the_pod_is_read_from_its_header() {
     assert_eq!(pods, [b"web-1"]);
 }
 
+/// Feeds one answer in pieces; what it said: pod, status and whether the connection lives on.
+fn read_next(reader: &mut Reader, pieces: &[&[u8]]) -> (Option<String>, u16, bool) {
+    reader.reset();
+    let mut pod = None;
+    for piece in pieces {
+        let on_pod = &mut |name: &[u8]| pod = Some(String::from_utf8(name.to_vec()).unwrap());
+        let progress = reader.feed(piece, false, b"x-pod-name", on_pod).unwrap();
+        assert!(progress == Progress::Partial || progress == Progress::Complete { used: piece.len() }, "{progress:?}");
+    }
+    let head = reader.head().unwrap();
+    (pod, head.status, head.keep_alive)
+}
+
+#[test]
+fn a_head_that_is_known_again_says_the_same_and_any_other_one_is_read() {
+    let answer = |pod: &str, body: &str| {
+        format!("HTTP/1.1 200 OK\r\nx-pod-name: {pod}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    };
+    let (a, b, longer) = (answer("a", "one"), answer("b", "one"), answer("b", "longer"));
+    let after_interim = [b"HTTP/1.1 100 Continue\r\n\r\n", &a[..]].concat();
+    let close = b"HTTP/1.1 503 No\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    let mut reader = Reader::default();
+    let mut check = |pieces: &[&[u8]], pod: Option<&str>, status, keep_alive| {
+        let read = read_next(&mut reader, pieces);
+        assert_eq!(read, (pod.map(str::to_owned), status, keep_alive), "{:?}", String::from_utf8_lossy(pieces[0]));
+    };
+    check(&[&a], Some("a"), 200, true);
+    check(&[&a], None, 200, true);
+    check(&[&after_interim], Some("a"), 200, true);
+    check(&[&b], Some("b"), 200, true);
+    check(&[&longer], Some("b"), 200, true);
+    check(&[&longer], None, 200, true);
+    check(&[close], None, 503, false);
+    check(&[close], None, 503, false);
+    check(&[&a], Some("a"), 200, true);
+    // A torn head tells of another pod, so that the whole one before it must be read again.
+    check(&[&b[..20], &b[20..]], Some("b"), 200, true);
+    check(&[&a], Some("a"), 200, true);
+    // A new connection may lead to another pod, whatever its answers look like.
+    reader.forget();
+    assert_eq!(read_next(&mut reader, &[&a]).0.as_deref(), Some("a"));
+}
+
 #[test]
 fn a_head_request_has_no_body() {
     let mut reader = Reader::default();
