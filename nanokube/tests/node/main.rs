@@ -94,6 +94,17 @@ async fn wait_for_log(lab: &Lab, name: &str, text: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pod_on_the_network_of_its_host_has_the_address_of_its_host() {
+    let lab = Lab::start();
+    lab.create("host", pod(app("sleep 1000"), json!({ "hostNetwork": true })));
+    lab.run("own", "sleep 1000", json!({}));
+    let (host, own) = (lab.until_ready("host").await, lab.until_ready("own").await);
+    assert_eq!(host["status"]["podIP"], host["status"]["hostIP"]);
+    assert_ne!(own["status"]["podIP"], own["status"]["hostIP"]);
+    lab.node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn commands_run_inside_and_their_exit_code_comes_back() {
     let lab = Lab::start();
     lab.run("shell", "touch /made-by-main; echo made; sleep 1000", json!({}));

@@ -103,7 +103,8 @@ impl PodContext {
 
 pub(super) fn start(kubelet: Arc<Kubelet>, pod: &Object) -> (Arc<PodContext>, watch::Sender<Wish>, JoinHandle<()>) {
     let uid = object::uid(pod).to_owned();
-    let address = kubelet.take_address(pod);
+    let on_host = object::bool_at(pod, "/spec/hostNetwork");
+    let address = if on_host { Some(kubelet.config.address) } else { kubelet.take_address(pod) };
     let context = Arc::new(PodContext {
         dir: kubelet.config.pods_dir.join(&uid),
         uid,
