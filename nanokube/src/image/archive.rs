@@ -17,7 +17,7 @@ use std::path::{Component, Path, PathBuf};
 const MANIFEST_SIZE_MAX: u64 = 1 << 20;
 const CONFIG_SIZE_MAX: u64 = 4 << 20;
 const ENTRIES_MAX: usize = 10_000;
-const IMAGES_MAX: usize = 64;
+pub(super) const IMAGES_MAX: usize = 64;
 const LAYERS_MAX: usize = 128;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::archive::{Archive, ManifestItem, hex};
+use super::archive::{Archive, IMAGES_MAX, ManifestItem, hex};
 use super::config::host_architecture;
 use super::error::ImageError;
 
@@ -72,6 +72,9 @@ impl Archive {
         if depth == DEPTH_MAX {
             return Err(self.inconsistent(format!("{file} is an index below {DEPTH_MAX} others")));
         }
+        if node.manifests.is_empty() && depth > 0 {
+            return Err(self.inconsistent(format!("{file} lists no image")));
+        }
         let fits = |child: &&Descriptor| child.platform.as_ref().is_none_or(Platform::is_ours);
         for child in self.nonempty(&node.manifests, fits)? {
             let own = NAMES.iter().find_map(|key| child.annotations.get(*key));
@@ -81,6 +84,10 @@ impl Archive {
                 return Err(self.inconsistent(format!("{file} has another digest")));
             }
             self.follow(&file, &bytes, own.or(name), depth + 1, items)?;
+            // Indexes that list each other's many times over would have us read for ever; the caller refuses so many.
+            if items.len() > IMAGES_MAX {
+                break;
+            }
         }
         Ok(())
     }

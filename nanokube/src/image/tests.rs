@@ -152,6 +152,22 @@ fn layout(platform: &str, layer: &[u8]) -> Vec<(String, Vec<u8>)> {
     files
 }
 
+/// The files of an OCI layout whose index lists one index of `times` times the same manifest, as often.
+fn repeated(times: usize) -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    let mut blob = |value: serde_json::Value| {
+        let bytes = value.to_string().into_bytes();
+        let digest = digest(&bytes);
+        files.push((format!("blobs/sha256/{digest}"), bytes));
+        serde_json::json!({ "digest": format!("sha256:{digest}") })
+    };
+    let manifest = blob(serde_json::json!({ "config": { "digest": "sha256:00" } }));
+    let inner = blob(serde_json::json!({ "manifests": vec![manifest; times] }));
+    let index = serde_json::json!({ "manifests": vec![inner; times.max(1)] });
+    files.push(("index.json".to_owned(), index.to_string().into_bytes()));
+    files
+}
+
 fn tar_of(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut outer = tar::Builder::new(Vec::new());
     for (name, data) in files {
@@ -179,6 +195,8 @@ fn an_oci_layout_loads_the_image_of_this_machine_and_checks_every_digest() {
         check_refused(&tar_of(&damaged), "is damaged");
     }
     check_refused(&tar_of(&files[1..]), "which is not there");
+    check_refused(&tar_of(&repeated(100)), "lists 65 images, not 1 to 64");
+    check_refused(&tar_of(&repeated(0)), "lists no image");
     let zstd = layout(host_architecture(), &[&[0x28, 0xb5, 0x2f, 0xfd][..], &layer].concat());
     check_refused(&tar_of(&zstd), "a layer is compressed with zstd");
 }
