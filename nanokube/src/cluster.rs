@@ -30,7 +30,7 @@ mod scale;
 mod update;
 pub(crate) mod vet;
 
-pub(crate) use admission::quota_share;
+pub(crate) use admission::{TOKEN_DIR, TOKEN_LIFETIME_S, quota_share};
 pub(crate) use definition::{CLEANUP as DEFINITION_CLEANUP, DEFINITIONS};
 pub use identity::generated_name;
 pub use scale::scale_of;

@@ -162,7 +162,7 @@ fn start_node(
         cpus: start.cpus,
         limiter: start.cpu_limiter,
         kubeconfig: directory.kubeconfig(),
-        token: credentials.token.clone(),
+        token: Token::new(credentials.token.clone()),
         program: std::env::current_exe().context("cannot find the program's own file")?,
     };
     Node::start(cluster.clone(), images, metrics.clone(), config).context("cannot start the node")

@@ -83,8 +83,7 @@ async fn forward(api: &Api, call: &Call, service: &Object, target: &str) -> Resp
             request = request.header(name, value);
         }
     }
-    let user = call.user.clone().unwrap_or_else(User::administrator);
-    match ask(&api.cluster, service, &user, request, call.body.clone()).await {
+    match ask(&api.cluster, service, &call.user, request, call.body.clone()).await {
         Ok(response) => {
             let (mut parts, body) = response.into_parts();
             parts.headers.remove(CONNECTION);

@@ -64,8 +64,8 @@ pub(crate) struct Call {
     pub(crate) raw_query: String,
     pub(crate) headers: http::HeaderMap,
     pub(crate) body: Bytes,
-    /// Nobody on the few open paths.
-    pub(crate) user: Option<auth::User>,
+    /// Anonymous on the few open paths only.
+    pub(crate) user: auth::User,
     /// For subresources that leave HTTP: exec, attach, port-forward.
     pub(crate) upgrade: Option<hyper::upgrade::OnUpgrade>,
 }
@@ -91,7 +91,7 @@ pub async fn handle(api: Arc<Api>, mut request: Request<Incoming>) -> Response<B
         raw_query: parts.uri.query().unwrap_or("").to_string(),
         headers: parts.headers,
         body,
-        user: None,
+        user: auth::User::anonymous(),
         upgrade,
     };
     let accepted = call.header(http::header::ACCEPT_ENCODING).to_string();
@@ -105,7 +105,7 @@ async fn dispatch(api: &Arc<Api>, mut call: Call) -> Result<Response<Body>, ApiE
     if !open || call.headers.contains_key(http::header::AUTHORIZATION) {
         let authorization = call.header(http::header::AUTHORIZATION);
         let user = auth::check(&api.token, &api.cluster, authorization, &call.path)?;
-        call.user = Some(user.acting(&call.headers));
+        call.user = user.acting(&call.headers)?;
     }
     if let Target::Resource(Address { version, .. }) | Target::GroupVersion(version) = &target
         && let Some(answer) = aggregate::answer(api, &call, version).await

@@ -6,8 +6,9 @@ use http::{Method, Response};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
+use super::auth::{self, AUDIENCE};
 use super::request::Address;
-use super::{Api, Body, Call, auth, body, read, reply};
+use super::{Api, Body, Call, body, read, reply};
 use crate::kind::Kind;
 use crate::object;
 use crate::status::{ApiError, FieldError};
@@ -16,8 +17,6 @@ use crate::status::{ApiError, FieldError};
 const TOKEN_LIFETIME_S: i64 = 3_600;
 const TOKEN_LIFETIME_MIN_S: i64 = 600;
 const TOKEN_LIFETIME_LIMIT_S: i64 = 1 << 32;
-/// Who issues tokens and, where a request does not say, whom they are for.
-const AUDIENCE: &str = "https://kubernetes.default.svc";
 
 /// Answers one of the review kinds; nothing is stored.
 pub(crate) fn answer(api: &Api, kind: &Kind, call: &Call, address: &Address) -> Result<Response<Body>, ApiError> {
@@ -26,11 +25,8 @@ pub(crate) fn answer(api: &Api, kind: &Kind, call: &Call, address: &Address) -> 
     }
     let mut review = body::decode(call, &kind.kind)?;
     let status = match kind.kind.as_str() {
-        "SelfSubjectReview" => json!({ "userInfo": call.user.as_ref().map(auth::User::to_value) }),
-        "TokenReview" => match auth::account(&api.token, &api.cluster, object::str_at(&review, "/spec/token")) {
-            Some(user) => json!({ "authenticated": true, "user": user.to_value(), "audiences": [AUDIENCE] }),
-            None => json!({ "user": {}, "error": "invalid bearer token" }),
-        },
+        "SelfSubjectReview" => json!({ "userInfo": call.user.to_value() }),
+        "TokenReview" => whose(api, &review["spec"]),
         "SelfSubjectRulesReview" => json!({
             "resourceRules": [{ "verbs": ["*"], "apiGroups": ["*"], "resources": ["*"] }],
             "nonResourceRules": [{ "verbs": ["*"], "nonResourceURLs": ["*"] }],
@@ -47,6 +43,16 @@ pub(crate) fn answer(api: &Api, kind: &Kind, call: &Call, address: &Address) -> 
     Ok(reply::json(201, &review))
 }
 
+/// Whose token it is, for those who ask or, where they do not say who they are, for this server.
+fn whose(api: &Api, spec: &Value) -> Value {
+    let asking: Vec<&str> = object::array_at(spec, "/audiences").iter().filter_map(Value::as_str).collect();
+    let audiences = if asking.is_empty() { &[AUDIENCE][..] } else { &asking };
+    match auth::bearer(&api.token, &api.cluster, object::str_at(spec, "/token"), audiences) {
+        Some((user, meant)) => json!({ "authenticated": true, "user": user.to_value(), "audiences": meant }),
+        None => json!({ "user": {}, "error": "invalid bearer token" }),
+    }
+}
+
 /// A token for a service account, which this server takes as that account's until it runs out.
 pub(crate) fn token(api: &Arc<Api>, kind: &Kind, call: &Call, address: &Address) -> Result<Response<Body>, ApiError> {
     if call.method != Method::POST {
@@ -57,7 +63,9 @@ pub(crate) fn token(api: &Arc<Api>, kind: &Kind, call: &Call, address: &Address)
     let lifetime_s = object::i64_at(&request, "/spec/expirationSeconds").unwrap_or(TOKEN_LIFETIME_S);
     let wrong = match lifetime_s {
         ..TOKEN_LIFETIME_MIN_S => Some("may not specify a duration less than 10 minutes"),
-        TOKEN_LIFETIME_LIMIT_S.. => Some("may not specify a duration larger than 2^32 seconds"),
+        TOKEN_LIFETIME_LIMIT_S.. if lifetime_s > TOKEN_LIFETIME_LIMIT_S => {
+            Some("may not specify a duration larger than 2^32 seconds")
+        }
         _ => None,
     };
     if let Some(words) = wrong {
@@ -82,18 +90,7 @@ pub(crate) fn token(api: &Arc<Api>, kind: &Kind, call: &Call, address: &Address)
     ] {
         object::set(&mut request, &["metadata", key], value);
     }
-    let claims = json!({
-        "aud": request["spec"]["audiences"],
-        "exp": expires.as_second(),
-        "iat": now.as_second(),
-        "iss": AUDIENCE,
-        "kubernetes.io": {
-            "namespace": address.namespace(),
-            "serviceaccount": { "name": address.name(), "uid": object::uid(&account) },
-        },
-        "nbf": now.as_second(),
-        "sub": format!("system:serviceaccount:{}:{}", address.namespace(), address.name()),
-    });
-    request["status"] = json!({ "token": api.token.issue(&claims), "expirationTimestamp": object::time(expires) });
+    let token = api.token.of_account(&account, &request["spec"]["audiences"], (now, expires));
+    request["status"] = json!({ "token": token, "expirationTimestamp": object::time(expires) });
     Ok(reply::json(201, &request))
 }

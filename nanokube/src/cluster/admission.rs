@@ -17,6 +17,7 @@ mod pod;
 mod quota;
 mod service;
 
+pub(crate) use pod::{TOKEN_DIR, TOKEN_LIFETIME_S};
 pub(crate) use quota::share as quota_share;
 
 /// Completes a new object.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::api::auth::Token;
 use crate::cli::Limiter;
 use crate::cluster::Cluster;
 use crate::image::ImageStore;
@@ -51,7 +52,8 @@ pub struct NodeConfig {
     pub limiter: Limiter,
     /// For clients inside pods.
     pub kubeconfig: PathBuf,
-    pub token: String,
+    /// Signs the tokens of the pods' accounts.
+    pub token: Token,
     /// This program, which is its own supervisor.
     pub program: PathBuf,
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nanokube::api::auth::Token;
 use nanokube::cli::Limiter;
 use nanokube::cluster::{Cluster, DeleteOptions, Part, Patch, Writer};
 use nanokube::image::{ImageStore, host_architecture};
@@ -56,9 +57,11 @@ impl Lab {
         images.load(&archive).unwrap();
         if cluster.get("namespaces", "", "default").is_none() {
             cluster.create("namespaces", "", json!({ "metadata": { "name": "default" } }), &writer()).unwrap();
-            // What a controller puts into each namespace, for the volume with the pod's token.
+            // What controllers put into each namespace, for the volume with the pod's token.
             let authority = json!({ "metadata": { "name": "kube-root-ca.crt" }, "data": { "ca.crt": "" } });
             cluster.create("configmaps", "default", authority, &writer()).unwrap();
+            let account = json!({ "metadata": { "name": "default" } });
+            cluster.create("serviceaccounts", "default", account, &writer()).unwrap();
         }
         let block: u16 = rand::random();
         let address = |last| Ipv4Addr::new(127, 251 + (block >> 8) as u8 % 4, block as u8, last);
@@ -70,7 +73,7 @@ impl Lab {
             cpus: None,
             limiter,
             kubeconfig: dir.path().join("kubeconfig"),
-            token: "the token".to_owned(),
+            token: Token::new("the token".to_owned()),
             program: env!("CARGO_BIN_EXE_nanokube").into(),
         };
         let metrics = Metrics::new(Duration::from_secs(1));

@@ -9,6 +9,8 @@ mod lab;
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lab::{Lab, processes_with};
 use nanokube::cli::Limiter;
 use nanokube::node::log::LogOptions;
@@ -47,7 +49,8 @@ async fn a_pod_sees_its_environment_its_files_and_nobody_elses() {
     lab.put("configmaps", "settings", json!({ "data": { "colour": "blue" } }));
     let mut container =
         app("echo ip=$POD_IP image=$FROM_IMAGE colour=$COLOUR; cat /etc/settings/colour; echo; cat /etc/hostname; \
-         hostname; ls /; : > /scratch/file && echo wrote; echo $$$$; id -u; sleep 1000");
+         hostname; ls /; : > /scratch/file && echo wrote; echo $$$$; \
+         read token < /var/run/secrets/kubernetes.io/serviceaccount/token; echo token=$token; id -u; sleep 1000");
     lab::merge(
         &mut container,
         json!({
@@ -72,6 +75,10 @@ async fn a_pod_sees_its_environment_its_files_and_nobody_elses() {
     assert!(!log.lines().any(|line| line == "root" || line == "home"), "it sees the machine's root: {log}");
     assert!(log.lines().any(|line| line == "wrote"), "a part of a volume is for whom the volume is for: {log}");
     assert!(log.lines().any(|line| line == "1"), "it is not process 1 of its own namespace: {log}");
+    let token = log.lines().find_map(|line| line.strip_prefix("token=")).unwrap();
+    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap_or_default()).unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    assert_eq!(claims["sub"], "system:serviceaccount:default:default", "not that of an administrator: {log}");
     lab.put("configmaps", "settings", json!({ "data": { "colour": "green" } }));
     let deadline = std::time::Instant::now() + Duration::from_secs(60);
     while lab.exec("seer", "cat /etc/settings/colour").await.0 != "green" {

@@ -13,6 +13,8 @@ use crate::store::Writing;
 /// Where service account tokens are mounted, and how the volumes that hold them are called.
 pub(crate) const TOKEN_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const TOKEN_VOLUME: &str = "kube-api-access-";
+/// What the token asks for that nobody asked for: an hour, and a little more by which it is known.
+pub(crate) const TOKEN_LIFETIME_S: i64 = 3_607;
 const EVICTION_TAINTS: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
 
 pub(super) fn admit(writing: &Writing<'_>, pod: &mut Value) -> Result<(), ApiError> {
@@ -65,7 +67,7 @@ fn mount_token(account: Option<&Value>, pod: &mut Value) {
         let mut volumes = object::array_at(pod, "/spec/volumes").to_vec();
         let namespace = json!({ "apiVersion": "v1", "fieldPath": "metadata.namespace" });
         let sources = json!([
-            { "serviceAccountToken": { "expirationSeconds": 3607, "path": "token" } },
+            { "serviceAccountToken": { "expirationSeconds": TOKEN_LIFETIME_S, "path": "token" } },
             { "configMap": { "name": "kube-root-ca.crt", "items": [{ "key": "ca.crt", "path": "ca.crt" }] } },
             { "downwardAPI": { "items": [{ "path": "namespace", "fieldRef": namespace }] } },
         ]);

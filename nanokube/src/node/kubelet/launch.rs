@@ -15,6 +15,7 @@ use super::environment::{self, Surroundings};
 use super::pod::PodContext;
 use super::state::Role;
 use super::volumes;
+use crate::cluster::TOKEN_DIR;
 use crate::image::{Image, host_architecture};
 use crate::node::Limits;
 use crate::node::cgroup::{self, Cgroup};
@@ -24,8 +25,6 @@ use crate::object;
 
 const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const SHM_SIZE_BYTES: u64 = 64 << 20;
-/// Where service account tokens are mounted.
-const TOKEN_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// The capabilities that container runtimes leave a container, as a bit mask.
 const CAPABILITIES_DEFAULT: u64 = 0xa80425fb;
 

@@ -15,12 +15,17 @@ use serde_json::{Value, json};
 
 use super::pod::PodContext;
 use super::{environment, launch};
-use crate::cluster::{Cluster, Part, Patch, Writer};
+use crate::api::auth::AUDIENCE;
+use crate::cluster::{Cluster, Part, Patch, TOKEN_LIFETIME_S, Writer};
 use crate::controllers::stateful_set::CLAIMS;
+use crate::controllers::time::plus_s;
 use crate::node::NodeConfig;
 use crate::object::{self, Object};
 
 const MODE_DEFAULT: i64 = 0o644;
+/// Upstream, too, lets tokens that nobody asked for live for a year: programs of old read theirs only once.
+const TOKEN_LIFETIME_EXTENDED_S: i64 = 365 * 24 * 3_600;
+const TOKEN_LIFETIME_MIN_S: i64 = 600;
 
 /// Where a volume of this pod is on the machine.
 pub(super) fn place(pod: &PodContext, object: &Value, name: &str) -> Option<PathBuf> {
@@ -144,11 +149,29 @@ fn projection(pod: &PodContext, object: &Object, part: &Value, mode: i64) -> Res
         "secret" => keys(pod, object, "secrets", object::str_at(source, "/name"), source, mode),
         "downwardAPI" => downward(pod, object, source, mode),
         "serviceAccountToken" => {
-            let token = pod.kubelet.config.token.clone().into_bytes();
+            let token = token(pod, object, source)?.into_bytes();
             Ok(Files::from([(object::str_at(source, "/path").to_owned(), (token, mode))]))
         }
         other => Err(format!("projections of kind {other} are not supported by this node")),
     }
+}
+
+/// A token of the pod's account. It is the same until half of its life is over, so that files are not changed for nothing.
+fn token(pod: &PodContext, object: &Object, source: &Value) -> Result<String, String> {
+    let name = object::str_at(object, "/spec/serviceAccountName");
+    let account = pod.kubelet.cluster.get("serviceaccounts", object::namespace(object), name);
+    let account = account.ok_or_else(|| format!("serviceaccount {name:?} not found"))?;
+    let life_s = match object::i64_at(source, "/expirationSeconds") {
+        None | Some(TOKEN_LIFETIME_S) => TOKEN_LIFETIME_EXTENDED_S,
+        Some(asked) => asked.clamp(TOKEN_LIFETIME_MIN_S, TOKEN_LIFETIME_EXTENDED_S),
+    };
+    let now = pod.kubelet.cluster.now();
+    let from = plus_s(now, -now.as_second().rem_euclid(life_s / 2));
+    let audience = match object::str_at(source, "/audience") {
+        "" => AUDIENCE,
+        audience => audience,
+    };
+    Ok(pod.kubelet.config.token.of_account(&account, &json!([audience]), (from, plus_s(from, life_s))))
 }
 
 /// The keys of a ConfigMap or Secret, all of them or those of `items`.

@@ -104,7 +104,7 @@ fn idle_node(dir: &Path) -> Node {
         cpus: None,
         limiter: crate::cli::Limiter::Signals,
         kubeconfig: PathBuf::new(),
-        token: String::new(),
+        token: Token::new(String::new()),
         program: PathBuf::from("/bin/false"),
     };
     let images = ImageStore::open(&dir.join("images")).unwrap();
