@@ -1,6 +1,7 @@
 //! HTTP/2 and TLS against a server built from hyper and rustls, with a certificate of its own.
 
 use std::convert::Infallible;
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -136,8 +137,12 @@ fn an_interrupted_run_adds_up_at_whatever_moment() {
     let url = format!("https://{}/", server.address);
     for delay_ms in 0..8 {
         let args = [url.as_str(), "-r", "2000", "-d", "60s", "--http2", "--insecure", "--summary", "json", "-q"];
-        let child = crate::run::loadgen(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(150 + 7 * delay_ms));
+        let mut command = crate::run::loadgen(&[&args[..], &["--metrics", "127.0.0.1:0"]].concat());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // Where its metrics are, it says when it listens for signals already.
+        let mut said = BufReader::new(child.stderr.take().unwrap());
+        said.read_line(&mut String::new()).unwrap();
+        std::thread::sleep(Duration::from_millis(17 * delay_ms));
         // SAFETY: sends a signal to the child that this test started and still owns.
         unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
         crate::run::read_summary(&child.wait_with_output().unwrap());
