@@ -27,13 +27,10 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(name: Option<&str>, yes: bool) -> Result<Context> {
         let mut read = Vec::new();
-        for path in user_kubeconfigs() {
-            // Of several, some may not be there.
-            let is_listed =
-                std::env::var_os("KUBECONFIG").is_some_and(|paths| std::env::split_paths(&paths).count() > 1);
-            if is_listed && !path.exists() {
-                continue;
-            }
+        let paths = user_kubeconfigs();
+        // Of several, some may not be there.
+        let is_one = paths.len() == 1;
+        for path in paths.into_iter().filter(|path| is_one || path.exists()) {
             let kubeconfig = Kubeconfig::read_from(&path)
                 .with_context(|| problem::kubeconfig_unusable(&path, "export KUBECONFIG=FILE"))?;
             read.push((path, kubeconfig));
@@ -42,12 +39,11 @@ impl Context {
             read.iter().flat_map(|(_, read)| read.contexts.iter().map(|context| context.name.clone())).collect();
         let current = || read.iter().find_map(|(_, read)| read.current_context.clone().filter(|name| !name.is_empty()));
         let name = name.map(str::to_owned).or_else(current).unwrap_or_default();
-        let has_it = |(_, read): &&(PathBuf, Kubeconfig)| read.contexts.iter().any(|context| context.name == name);
-        let Some((kubeconfig, read)) = read.iter().find(has_it) else {
-            return Err(problem::no_such_context(&name, &known).into());
-        };
-        let kubeconfig = kubeconfig.clone();
-        let Some(named) = read.contexts.iter().find(|context| context.name == name) else {
+        let found = read.into_iter().find_map(|(path, read)| {
+            let named = read.contexts.iter().find(|context| context.name == name)?.clone();
+            Some((path, read, named))
+        });
+        let Some((kubeconfig, read, named)) = found else {
             return Err(problem::no_such_context(&name, &known).into());
         };
         let cluster = named.context.as_ref().map(|context| context.cluster.clone()).unwrap_or_default();
