@@ -4,13 +4,15 @@
 //! come from a file with the labels that Kubernetes discovery would give (Debian builds Prometheus without it), and the
 //! API server is reached by its kubeconfig. At pace fast every time is a thirtieth. Functions of text, no process.
 
+mod targets;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
+pub(crate) use self::targets::Targets;
 use crate::session::Pace;
 
 /// At pace fast, of what takes minutes otherwise.
@@ -147,39 +149,6 @@ fn pod_labels(pod: &Pod) -> BTreeMap<String, String> {
         labels.insert(format!("__meta_kubernetes_pod_label_{key}"), value.clone());
     }
     labels
-}
-
-/// How the Prometheus of `observe` learns of a generator on this machine: a file beside its configuration, which tells of the
-/// generator what Kubernetes would tell of its pod. Empty again when this is dropped.
-pub(crate) struct Targets {
-    file: PathBuf,
-    namespace: String,
-}
-
-impl Targets {
-    /// Nothing where nobody has observed this profile.
-    pub(crate) fn of(dir: &Path, namespace: &str) -> Option<Targets> {
-        dir.is_dir().then(|| Targets { file: dir.join(GENERATORS), namespace: namespace.to_owned() })
-    }
-
-    pub(crate) fn set(&self, address: Option<&str>) {
-        let labels = json!({
-            "__meta_kubernetes_namespace": self.namespace,
-            "__meta_kubernetes_pod_name": "this-machine",
-            "__meta_kubernetes_pod_label_app_kubernetes_io_name": "swell-loadgen",
-            "__meta_kubernetes_pod_container_port_name": "metrics",
-        });
-        let targets: Vec<Value> =
-            address.map(|address| json!({ "targets": [address], "labels": labels })).into_iter().collect();
-        // A load is not given up because nobody can watch it.
-        let _ = std::fs::write(&self.file, json!(targets).to_string());
-    }
-}
-
-impl Drop for Targets {
-    fn drop(&mut self) {
-        self.set(None);
-    }
 }
 
 /// Nodes through the API server's proxy: an embedded node has no kubelet port of its own.
