@@ -6,7 +6,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -92,7 +92,12 @@ impl Directory {
 
     /// Makes the directory, readable by its owner only.
     pub fn create(&self) -> anyhow::Result<()> {
-        private_dir(&self.0)
+        private_dir(&self.0)?;
+        // It may have been there before, open to all; what pods are told in secret is nobody else's all the same.
+        let pods = self.pods();
+        private_dir(&pods)?;
+        fs::set_permissions(&pods, fs::Permissions::from_mode(0o700))
+            .with_context(|| format!("cannot close the directory {}", pods.display()))
     }
 
     /// Whether a daemon holds this directory now.
@@ -211,6 +216,16 @@ pub fn write_private(path: &Path, content: &[u8]) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_pods_have_is_their_owners_whoever_made_the_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = Directory::new(dir.path().join("open"));
+        fs::create_dir_all(directory.pods()).unwrap();
+        fs::set_permissions(directory.pods(), fs::Permissions::from_mode(0o755)).unwrap();
+        directory.create().unwrap();
+        assert_eq!(fs::metadata(directory.pods()).unwrap().permissions().mode() & 0o777, 0o700);
+    }
 
     #[test]
     fn a_directory_has_one_daemon_at_most_and_its_network_stays() {
