@@ -34,7 +34,7 @@ impl Exporter {
     pub fn start(address: &str) -> Result<Exporter> {
         let listener = TcpListener::bind(bracketed(address).as_str())
             .with_context(|| format!("--metrics: cannot listen on {address}"))?;
-        eprintln!("metrics http://{}/metrics", listener.local_addr()?);
+        let _ = writeln!(std::io::stderr(), "metrics http://{}/metrics", listener.local_addr()?);
         let exporter = Exporter {
             page: Arc::default(),
             requests: Requests::default(),
@@ -46,7 +46,12 @@ impl Exporter {
         exporter.publish(0, 0);
         let page = exporter.page.clone();
         std::thread::Builder::new().name("metrics".to_owned()).spawn(move || {
-            for stream in listener.incoming().filter_map(Result::ok) {
+            for stream in listener.incoming() {
+                let Ok(stream) = stream else {
+                    // Out of files, perhaps: to try again at once would take the CPU from the load.
+                    std::thread::sleep(PATIENCE);
+                    continue;
+                };
                 let text = page.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 // Who went away needs no answer.
                 let _ = answer(stream, &text);

@@ -187,7 +187,7 @@ fn what_was_never_sent_counts_against_the_errors_and_the_rate() {
         }
     });
     let url = server.url();
-    let load = ["-r", "100", "-d", "1s", "-t", "300ms", "--connections", "2", "--slo", "p99 < 20s"];
+    let load = ["-r", "100", "-d", "1s", "-t", "1s", "--connections", "2", "--slo", "p99 < 20s"];
     let (summary, code) = summary(&[&[url.as_str()], &load[..], &["--threshold", "errors < 1%"]].concat());
     let r = &summary.requests;
     assert!(r.errors.total() == 0 && r.unsent > 0, "{r:?}");
