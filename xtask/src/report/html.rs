@@ -18,7 +18,7 @@ h1 { font-size: 22px; margin: 0 0 4px } h2 { font-size: 16px; margin: 32px 0 8px
 p.sub { color: var(--dim); margin: 0 0 16px }
 .verdict { display: inline-block; padding: 2px 10px; border-radius: 6px; color: var(--bg); font-weight: 600 }
 .PASS { background: var(--good) } .FAIL { background: var(--bad) } .INVALID, .INTERRUPTED { background: var(--warn) }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 10px }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); gap: 10px }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 10px 12px }
 .card b { display: block; font-size: 20px; font-variant-numeric: tabular-nums }
 .card span { color: var(--dim); font-size: 13px }
@@ -178,19 +178,21 @@ fn changes(report: &Report) -> String {
         return String::new();
     }
     let percent = |value: Option<i32>| value.map_or("unknown".to_owned(), |value| format!("{value} %"));
+    let by_others = report.changes.iter().any(|change| change.because.is_some());
     let row = |change: &super::Change| {
+        let because = change.because.as_deref().map_or(String::new(), |because| format!("<td>{}", escape(because)));
         format!(
-            "<tr><td>{:.1} s<td>{} → {}<td>{}<td>{}<td>{}",
+            "<tr><td>{:.1} s<td>{} → {}<td>{}<td>{}{because}",
             change.t_s,
             change.from,
             change.to,
             percent(change.usage_percent),
             percent(change.target_percent),
-            escape(change.because.as_deref().unwrap_or_default())
         )
     };
     let rows: String = report.changes.iter().map(row).collect();
-    table("Changes of the replica count", "<th>after<th>replicas<th>CPU seen<th>target<th>if not the CPU", &rows)
+    let other = if by_others { "<th>if not the CPU" } else { "" };
+    table("Changes of the replica count", &format!("<th>after<th>replicas<th>CPU seen<th>target{other}"), &rows)
 }
 
 fn latency(report: &Report) -> String {
