@@ -12,13 +12,12 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
-use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
-use tokio::io::unix::AsyncFd;
 use tokio::task::LocalSet;
 
 use crate::arithmetic::Random;
 use crate::engine::clock::now_ns;
 use crate::engine::ledger::Ledger;
+use crate::engine::poll::{Timer, exact_timers};
 use crate::engine::schedule::{Schedule, Turn};
 use crate::engine::slot::Work;
 use crate::engine::tally::{Class, Tally, record};
@@ -38,7 +37,7 @@ pub fn run(
     to_report: Sender<FromShard>,
     emptied: Receiver<Box<Tally>>,
 ) -> std::io::Result<()> {
-    crate::engine::shard::exact_timers();
+    exact_timers();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let dialer = Dialer::new(setup).map_err(std::io::Error::other)?;
     let shard = Rc::new(Shard {
@@ -374,29 +373,4 @@ pub struct Answer {
     pub status: u16,
     pub bytes: u64,
     pub pod: Option<Vec<u8>>,
-}
-
-/// A timer with nanoseconds.
-struct Timer {
-    fd: AsyncFd<std::os::fd::OwnedFd>,
-}
-
-impl Timer {
-    fn new() -> std::io::Result<Self> {
-        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
-        let fd = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        // SAFETY: an OwnedFd keeps its descriptor open, and the same, for as long as it lives.
-        let fd = unsafe { AsyncFd::register(fd) }.map_err(std::io::Error::from)?;
-        Ok(Self { fd })
-    }
-
-    async fn sleep_until(&self, at_ns: u64) -> std::io::Result<()> {
-        let at = Timespec { tv_sec: (at_ns / 1_000_000_000) as i64, tv_nsec: (at_ns % 1_000_000_000) as i64 };
-        let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let setting = Itimerspec { it_interval: zero, it_value: at };
-        rustix::time::timerfd_settime(self.fd.get_ref(), TimerfdTimerFlags::ABSTIME, &setting)?;
-        self.fd.readable().await?.clear_ready();
-        let _ = rustix::io::read(self.fd.get_ref(), &mut [0u8; 8]);
-        Ok(())
-    }
 }

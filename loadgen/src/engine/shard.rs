@@ -15,10 +15,10 @@ use rustix::io::Errno;
 use crate::arithmetic::Random;
 use crate::engine::clock::now_ns;
 use crate::engine::ledger::Ledger;
-use crate::engine::poll::{Poll, Ready};
+use crate::engine::poll::{Poll, Ready, exact_timers};
 use crate::engine::response::Progress;
 use crate::engine::schedule::{Arrival, Schedule, Turn};
-use crate::engine::slot::{Slot, State, Work, class_of, dial};
+use crate::engine::slot::{Slot, State, Work, class_of, class_of_io, dial};
 use crate::engine::tally::{Class, Tally, record};
 use crate::engine::target::Rotation;
 use crate::engine::{FromShard, Setup};
@@ -295,8 +295,8 @@ impl<'a> Shard<'a> {
         self.outstanding += 1;
         let socket = match self.rotation.next_address() {
             Some(address) => dial(address).map_err(|error| {
-                let class = class_of(error, true);
-                self.ledger.explain(class, std::io::Error::from(error));
+                let class = class_of_io(&error, true);
+                self.ledger.explain(class, error);
                 class
             }),
             None => {
@@ -597,10 +597,4 @@ impl<'a> Shard<'a> {
 
 fn slot_answering(slot: &Slot) -> bool {
     slot.reader.has_begun() || slot.answered > 0
-}
-
-/// Lets the kernel wake this thread when it was asked to, not up to 50 microseconds later.
-pub(super) fn exact_timers() {
-    // SAFETY: PR_SET_TIMERSLACK takes a plain number and changes only this thread.
-    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong) };
 }

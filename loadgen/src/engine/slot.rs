@@ -4,10 +4,10 @@
 //! new.
 
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::net::{RecvFlags, SendFlags};
+use tokio::net::TcpSocket;
 
 use crate::engine::response::Reader;
 use crate::engine::tally::Class;
@@ -34,7 +34,7 @@ pub enum State {
 }
 
 pub struct Slot {
-    pub socket: Option<OwnedFd>,
+    pub socket: Option<TcpSocket>,
     pub state: State,
     pub generation: u32,
     pub work: Work,
@@ -76,14 +76,16 @@ impl Slot {
         self.generation = self.generation.wrapping_add(1);
     }
 
-    /// Writes what is left of the request; true when all is written.
+    /// Writes what is left of the request; true when all is written. A broken pipe is an error and no signal: Rust's
+    /// start of a program sees to that.
     #[inline]
     pub fn write(&mut self, bytes: &[u8]) -> Result<bool, Errno> {
         let Some(socket) = &self.socket else { return Err(Errno::BADF) };
         while self.written < bytes.len() {
-            match rustix::net::send(socket, &bytes[self.written..], SendFlags::NOSIGNAL) {
+            match rustix::net::send(socket, &bytes[self.written..], SendFlags::empty()) {
                 Ok(count) => self.written += count,
-                Err(Errno::AGAIN) => return Ok(false),
+                // A socket that is still being connected is not connected, says macOS.
+                Err(Errno::AGAIN | Errno::NOTCONN) => return Ok(false),
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error),
             }
@@ -106,15 +108,13 @@ impl Slot {
     }
 }
 
-/// A socket that is being connected.
-pub fn dial(address: SocketAddr) -> Result<OwnedFd, Errno> {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
-    rustix::net::sockopt::set_tcp_nodelay(&socket, true)?;
+/// A socket that is being connected; what differs between systems in making one, the runtime's type knows.
+pub fn dial(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_nodelay(true)?;
     match rustix::net::connect(&socket, &address) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -128,5 +128,12 @@ pub fn class_of(error: Errno, dialing: bool) -> Class {
         Errno::CONNREFUSED | Errno::HOSTUNREACH | Errno::NETUNREACH => Class::Refused,
         _ if dialing && error == Errno::PIPE => Class::Refused,
         _ => Class::Reset,
+    }
+}
+
+pub fn class_of_io(error: &std::io::Error, dialing: bool) -> Class {
+    match error.raw_os_error() {
+        Some(code) => class_of(Errno::from_raw_os_error(code), dialing),
+        None => Class::Reset,
     }
 }

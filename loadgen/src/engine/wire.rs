@@ -21,7 +21,7 @@ use tokio_rustls::TlsConnector;
 use crate::engine::Setup;
 use crate::engine::layered::Answer;
 use crate::engine::mix::Prepared;
-use crate::engine::slot::class_of;
+use crate::engine::slot::class_of_io;
 use crate::engine::tally::Class;
 use crate::engine::target::Target;
 
@@ -160,13 +160,6 @@ fn hint(error: &std::io::Error) -> &'static str {
     match error.get_ref().and_then(|error| error.downcast_ref()) {
         Some(rustls::Error::InvalidCertificate(_)) => "; trust its issuer with --cacert FILE or any with --insecure",
         _ => "",
-    }
-}
-
-fn class_of_io(error: &std::io::Error, dialing: bool) -> Class {
-    match error.raw_os_error() {
-        Some(code) => class_of(rustix::io::Errno::from_raw_os_error(code), dialing),
-        None => Class::Reset,
     }
 }
 
