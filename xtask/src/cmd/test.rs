@@ -70,25 +70,28 @@ pub(crate) async fn run(lab: &Lab<'_>, args: &TestArgs) -> Result<u8> {
     if failed.is_empty() { Ok(0) } else { Err(problem::tests_failed(&failed).into()) }
 }
 
-/// What runs without the embedded cluster, whose pods need Linux.
+/// What can be built without Linux, which the pods of the embedded cluster need.
 const PORTABLE: &str = "-p autoscaler -p loadgen -p service -p xtask";
+/// What can be tested here.
+const TESTED: &str = if cfg!(target_os = "linux") { "--workspace" } else { "-p autoscaler" };
 
 fn steps(long: bool) -> Vec<Step> {
     let step = |name, args: &str, long| Step { name, args: args.split(' ').map(str::to_owned).collect(), long };
+    let tests = format!("test {TESTED} --locked --no-fail-fast");
     if cfg!(not(target_os = "linux")) {
         return vec![
             step("format", "fmt --all --check", false),
             step("build", &format!("build --locked {PORTABLE}"), false),
-            step("tests", "test --locked --no-fail-fast -p autoscaler", false),
+            step("tests", &tests, false),
         ];
     }
     let mut all = vec![
         step("format", "fmt --all --check", false),
         step("lints", "clippy --workspace --all-targets --locked --quiet -- -D warnings", false),
-        step("tests", "test --workspace --locked --no-fail-fast", false),
+        step("tests", &tests, false),
     ];
     if long {
-        all.push(step("long tests", "test --workspace --locked --no-fail-fast -- --ignored", true));
+        all.push(step("long tests", &format!("{tests} -- --ignored"), true));
     }
     all
 }
@@ -126,7 +129,7 @@ async fn again(lab: &Lab<'_>, step: &Step, outcome: &mut Outcome) -> Result<Vec<
 /// The given tests of one target; all of them where none is given.
 fn retry(step: &Step, target: &str, tests: &BTreeSet<String>) -> Step {
     // Of the whole workspace, not `-p crate` as cargo proposes: with other features all would be compiled once more.
-    let mut args: Vec<String> = ["test", "--workspace", "--locked"].map(str::to_owned).into();
+    let mut args: Vec<String> = format!("test {TESTED} --locked").split(' ').map(str::to_owned).collect();
     let words = target.split(' ').map(str::to_owned);
     args.extend(words.skip(if target.starts_with("-p ") { 2 } else { 0 }));
     args.push("--".to_owned());
