@@ -167,7 +167,7 @@ pub fn acquire(directory: &Directory, usable: impl Fn(Network) -> bool) -> anyho
         bail!("another nanokube daemon holds {}: see `nanokube status`", directory.path().display());
     };
     let leases = lease_dir();
-    private_dir(&leases)?;
+    private_dir(&leases).context("networks are leased there; keep them elsewhere with XDG_RUNTIME_DIR=FOLDER")?;
     let preferred = directory.facts_of_last_run().map(|facts| facts.network).filter(|n| LEASES.contains(n));
     for octet in preferred.into_iter().chain(LEASES) {
         let network = Network(octet);

@@ -36,6 +36,8 @@ impl Lab {
             .args(["--profile", &self.profile])
             .current_dir(root())
             .env("KUBECONFIG", &self.kubeconfig)
+            // Nobody's logins; and where the user has no runtime directory, skopeo looks for them in one of root's.
+            .env("REGISTRY_AUTH_FILE", "/none/auth.json")
             .stdin(Stdio::null())
             .output()
             .unwrap()

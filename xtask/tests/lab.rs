@@ -210,12 +210,16 @@ fn a_full_disk_is_named_and_what_was_begun_can_be_torn_down() {
     let _alone = alone();
     let lab = Lab::new("e2e-full");
     let xtask = format!("{} --profile {}", env!("CARGO_BIN_EXE_xtask"), lab.profile);
+    // In a user namespace one's number is root's, whose folders of locks are not one's own.
+    let runtime = tempfile::tempdir().unwrap();
     for size in ["4k", "1m"] {
         let script = format!(
             "mount -t tmpfs -o size={size} tmpfs .swell || exit 9; {xtask} setup --cluster embedded; \
              {xtask} teardown && ls -A .swell"
         );
-        let full = Command::new("unshare").args(["-Urm", "sh", "-c", &script]).current_dir(root()).output();
+        let mut unshare = Command::new("unshare");
+        unshare.args(["-Urm", "sh", "-c", &script]).current_dir(root()).env("XDG_RUNTIME_DIR", runtime.path());
+        let full = unshare.output();
         let Some(full) = full.ok().filter(|full| full.status.success()) else {
             return eprintln!("no mount of one's own here: a full disk is not tried");
         };
