@@ -3,9 +3,11 @@
 //! `cargo bench -p loadgen --bench peers`. One server on one core, each generator in turn on the other, in rounds
 //! whose order is drawn anew: same server, same connections, same duration. The server is nginx where it is
 //! installed, else the small one below. Printed are medians over the rounds and, for each peer, the median of
-//! loadgen's ratio to it in the same round with a 95 % interval from order statistics. `ROUNDS`, `SECONDS` and
-//! `CONNECTIONS` change the defaults; with `-- --write` the README's table becomes this one.
+//! loadgen's ratio to it in the same round with a 95 % interval from order statistics. Among them runs a loop of the
+//! same system calls and nothing else (`bare`), which is as far as any of them could come. `ROUNDS`, `SECONDS` and
+//! `CONNECTIONS` (several by commas) change the defaults; with `-- --write` the README's table becomes this one.
 
+mod bare;
 mod machine;
 
 use std::collections::BTreeMap;
@@ -20,6 +22,8 @@ use loadgen::arithmetic::Random;
 
 const SERVER_CORE: usize = 0;
 const CLIENT_CORE: usize = 1;
+/// What oha and hey have by themselves, and what `scenarios/thousand.yaml` has.
+const CONNECTIONS: &str = "50,1000";
 
 /// What one run of a generator gave.
 #[derive(Clone, Copy)]
@@ -44,55 +48,59 @@ struct Settings {
 
 fn main() -> std::process::ExitCode {
     let number = |name: &str, default: u64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
-    let mut settings = Settings {
-        rounds: number("ROUNDS", 9) as usize,
-        seconds: number("SECONDS", 3),
-        connections: number("CONNECTIONS", 50),
-        rate: 0.0,
-    };
-    // `cargo test --benches` only wants to know that this builds and starts.
-    if std::env::args().any(|arg| arg == "--test") {
+    // `cargo test --benches` only wants to know that this builds and starts; so does the search for peers.
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if args.iter().any(|arg| arg == "--test" || arg == "--help") {
         return std::process::ExitCode::SUCCESS;
+    }
+    if args.first().is_some_and(|arg| arg == "--bare") {
+        return bare::main(&args[1..]).map_or(std::process::ExitCode::FAILURE, |()| std::process::ExitCode::SUCCESS);
     }
     let Some(server) = Server::start() else {
         eprintln!("cannot start a server");
         return std::process::ExitCode::FAILURE;
     };
     let peers: Vec<Peer> = peers().into_iter().filter(Peer::is_installed).collect();
+    let counts = std::env::var("CONNECTIONS").unwrap_or_else(|_| CONNECTIONS.to_owned());
     let mut page = format!(
-        "{}\n\n{} on core {SERVER_CORE}, generators in turn on core {CLIENT_CORE}; {} interleaved rounds of {} s, {} connections, \
-         medians; intervals are of 95 %:\n\n",
+        "{}\n\n{} on core {SERVER_CORE}, generators in turn on core {CLIENT_CORE}; medians, intervals are of 95 %:\n",
         machine::line(),
         server.name,
-        settings.rounds,
-        settings.seconds,
-        settings.connections
     );
-    // The open loop is offered more than the closed loop reached: how much it can send is the question.
-    let Some(closed) = peers[0].run(&settings, &server.url) else {
-        eprintln!("loadgen itself failed");
-        return std::process::ExitCode::FAILURE;
-    };
-    settings.rate = (closed.requests / closed.seconds * 1.2).round();
-    let mut rounds: Vec<BTreeMap<&str, Measure>> = Vec::new();
+    for connections in counts.split(',').filter_map(|count| count.trim().parse().ok()) {
+        let (rounds, seconds) = (number("ROUNDS", 9) as usize, number("SECONDS", 3));
+        let mut settings = Settings { rounds, seconds, connections, rate: 0.0 };
+        // The open loop is offered more than the closed loop reached: how much it can send is the question.
+        let Some(closed) = peers[0].run(&settings, &server.url) else {
+            eprintln!("loadgen itself failed");
+            return std::process::ExitCode::FAILURE;
+        };
+        settings.rate = (closed.requests / closed.seconds * 1.2).round();
+        let rounds = play(&settings, &peers, &server.url);
+        // Writing to a String cannot fail.
+        let _ = write_table(&mut page, &settings, &peers, &rounds);
+    }
+    machine::publish("peers", &page)
+}
+
+/// All generators once a round, in an order that is drawn anew.
+fn play<'a>(settings: &Settings, peers: &'a [Peer], url: &str) -> Vec<BTreeMap<&'a str, Measure>> {
     let mut random = Random::new(1, 0);
-    for _ in 0..settings.rounds {
+    let mut round = || {
         let mut order: Vec<&Peer> = peers.iter().collect();
         for place in (1..order.len()).rev() {
             order.swap(place, random.between(0, place as u64) as usize);
         }
-        let measures = order.into_iter().filter_map(|peer| Some((peer.name, peer.run(&settings, &server.url)?)));
-        rounds.push(measures.collect());
-    }
-    // Writing to a String cannot fail.
-    let _ = write_table(&mut page, &peers, &rounds);
-    machine::publish("peers", &page)
+        order.into_iter().filter_map(|peer| Some((peer.name, peer.run(settings, url)?))).collect()
+    };
+    (0..settings.rounds).map(|_| round()).collect()
 }
 
 fn peers() -> Vec<Peer> {
     vec![
         Peer { name: "loadgen", command: loadgen_closed, requests: loadgen_requests },
         Peer { name: "loadgen open", command: loadgen_open, requests: loadgen_requests },
+        Peer { name: "bare", command: bare_loop, requests: |text, _| after(text, "", " answers") },
         Peer {
             name: "wrk",
             command: |s, url| command("wrk", &format!("-t1 -c{} -d{}s {url}", s.connections, s.seconds)),
@@ -125,6 +133,12 @@ fn loadgen_open(s: &Settings, url: &str) -> Command {
     let args =
         format!("{url} --shards 1 -r {rate} -d {seconds}s --connections {connections} -t 200ms -q --summary json");
     command(env!("CARGO_BIN_EXE_loadgen"), &args)
+}
+
+fn bare_loop(s: &Settings, url: &str) -> Command {
+    let address = url.trim_start_matches("http://").trim_end_matches('/');
+    let program = std::env::current_exe().unwrap_or_default();
+    command(&program.to_string_lossy(), &format!("--bare {address} {} {}", s.connections, s.seconds))
 }
 
 fn loadgen_requests(text: &str, _: f64) -> Option<f64> {
@@ -196,12 +210,19 @@ fn wait_for_cpu(child: &Child) -> Option<f64> {
     (pid > 0).then(|| seconds(usage.ru_utime) + seconds(usage.ru_stime))
 }
 
-fn write_table(page: &mut String, peers: &[Peer], rounds: &[BTreeMap<&str, Measure>]) -> std::fmt::Result {
+fn write_table(
+    page: &mut String,
+    settings: &Settings,
+    peers: &[Peer],
+    rounds: &[BTreeMap<&str, Measure>],
+) -> std::fmt::Result {
     let per_cpu = |m: &Measure| m.requests / m.cpu_s;
     let per_s = |m: &Measure| m.requests / m.seconds;
     let of = |name: &str, figure: &dyn Fn(&Measure) -> f64| -> Vec<f64> {
         rounds.iter().filter_map(|round| round.get(name)).map(figure).collect()
     };
+    let Settings { rounds: count, seconds, connections, .. } = settings;
+    writeln!(page, "\n{connections} connections, {count} interleaved rounds of {seconds} s:\n")?;
     writeln!(page, "| generator | requests/CPU-s | requests/s | loadgen is x times (per CPU-s) | (per s) |")?;
     writeln!(page, "|---|---|---|---|---|")?;
     for peer in peers {
@@ -218,6 +239,7 @@ fn write_table(page: &mut String, peers: &[Peer], rounds: &[BTreeMap<&str, Measu
         let shown = match peer.name {
             "loadgen" => "loadgen, closed loop".to_owned(),
             "loadgen open" => "loadgen, open loop, more planned than fits".to_owned(),
+            "bare" => "its system calls alone, nothing parsed or recorded".to_owned(),
             "wrk" => version("wrk", "-v"),
             name => version(name, "--version"),
         };
