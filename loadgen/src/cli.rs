@@ -11,6 +11,8 @@ mod job;
 mod merge;
 mod run;
 mod say;
+mod view;
+mod writer;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -6,9 +6,10 @@
 //! server that falls behind would break any SLO if the trial only were long enough. A trial whose figures are not valid
 //! says nothing about the server, so it is repeated; where it stays so, the report says that the generator was the limit.
 
+use anyhow::Result;
 use serde::Serialize;
 
-use crate::cli::flags::{CapacityFlags, SummaryForm};
+use crate::cli::flags::{CapacityFlags, RunFlags, SummaryForm};
 use crate::cli::{Failure, job, say};
 use crate::engine::{Job, is_stopping, run as run_engine, signal};
 use crate::output::plot::time;
@@ -49,6 +50,9 @@ pub(super) fn run(flags: &CapacityFlags) -> Result<u8, Failure> {
             "capacity: finds the rate itself; leave out --rate, --pattern, --concurrency".to_owned(),
         ));
     }
+    if let Some(flag) = of_one_run(&flags.run) {
+        return Err(Failure::Usage(format!("capacity: {flag} is for one run, and this makes many; leave it out")));
+    }
     let in_order = 0.0 < flags.from && flags.from <= flags.to && (0.001..=1.0).contains(&flags.precision);
     if !in_order {
         return Err(Failure::Usage("capacity: needs 0 < --from <= --to and a --precision of 0.001 to 1".to_owned()));
@@ -59,7 +63,7 @@ pub(super) fn run(flags: &CapacityFlags) -> Result<u8, Failure> {
     job.load.thresholds.extend(job.load.slo.clone());
     signal::watch();
     let trials = search(&mut job, flags)?;
-    report(&trials, flags);
+    report(&trials, flags)?;
     if is_stopping() {
         return Ok(exit::INTERRUPTED);
     }
@@ -70,6 +74,24 @@ pub(super) fn run(flags: &CapacityFlags) -> Result<u8, Failure> {
     })
 }
 
+/// A flag that shows or writes the figures of one run.
+fn of_one_run(flags: &RunFlags) -> Option<&'static str> {
+    let output = &flags.output;
+    let given = [
+        ("--metrics", flags.metrics.is_some()),
+        ("--plan", flags.plan),
+        ("--live", flags.live),
+        ("--intervals", output.intervals),
+        ("--csv", output.csv.is_some()),
+        ("--hgrm", output.hgrm.is_some()),
+        ("--prometheus", output.prometheus.is_some()),
+        ("--html", output.html.is_some()),
+        ("--start-at", flags.start_at.is_some()),
+        ("--part", flags.part.is_some()),
+    ];
+    given.into_iter().find(|(_, is_given)| *is_given).map(|(flag, _)| flag)
+}
+
 fn search(job: &mut Job, flags: &CapacityFlags) -> Result<Vec<Trial>, Failure> {
     let mut trials = Vec::new();
     let (mut good, mut bad) = (0.0f64, f64::INFINITY);
@@ -77,7 +99,7 @@ fn search(job: &mut Job, flags: &CapacityFlags) -> Result<Vec<Trial>, Failure> {
     while trials.len() < TRIALS_MAX && !is_stopping() {
         let trial = try_rate(job, rate)?;
         if flags.run.output.summary == SummaryForm::Text {
-            show(&trial);
+            show(&trial)?;
         }
         if trial.good {
             good = rate
@@ -142,7 +164,7 @@ fn why_bad(summary: &Summary, slo: Option<&Threshold>, planned: Span) -> String 
     }
 }
 
-fn show(trial: &Trial) {
+fn show(trial: &Trial) -> Result<()> {
     say::out(&format!(
         "{:>10.1}/s  {}  p50 {:>9}  p99 {:>9}  good {:>10.1}/s  {}\n",
         trial.rate_per_s,
@@ -155,10 +177,10 @@ fn show(trial: &Trial) {
         time(trial.p99_us as f64),
         trial.good_per_s,
         trial.why
-    ));
+    ))
 }
 
-fn report(trials: &[Trial], flags: &CapacityFlags) {
+fn report(trials: &[Trial], flags: &CapacityFlags) -> Result<()> {
     let best = trials.iter().filter(|trial| trial.good).map(|trial| trial.rate_per_s).fold(0.0, f64::max);
     let slo = flags.run.slo.as_deref().unwrap_or_default();
     let limit = limited_by(trials);
@@ -166,15 +188,17 @@ fn report(trials: &[Trial], flags: &CapacityFlags) {
         let json = serde_json::json!({
             "version": 1, "slo": slo, "capacity_per_s": best, "limited_by": limit, "trials": trials
         });
-        say::raw(&format!("{json}\n"));
-        return;
+        return say::raw(&format!("{json}\n"));
     }
     match best > 0.0 {
-        true => say::out(&format!("\nhighest rate at which {slo} holds: {best:.1}/s\n")),
-        false => say::out(&format!("\n{slo} does not hold at any rate that was tried\n")),
+        true => say::out(&format!("\nhighest rate at which {slo} holds: {best:.1}/s\n"))?,
+        false => say::out(&format!("\n{slo} does not hold at any rate that was tried\n"))?,
     }
-    if limit == "generator" {
-        say::out("the generator was the limit, not the server: give it more --shards or a machine of its own\n");
+    match limit {
+        "generator" => {
+            say::out("the generator was the limit, not the server: give it more --shards or a machine of its own\n")
+        }
+        _ => Ok(()),
     }
 }
 

@@ -52,14 +52,14 @@ pub(super) fn run(flags: &CompareFlags) -> Result<u8, Failure> {
         .iter()
         .any(|(metric, comparison)| comparison.differs && (comparison.difference > 0.0) == metric.higher_is_worse);
     match flags.summary {
-        SummaryForm::Text => print_text(&comparisons, &flags.before, &flags.after),
+        SummaryForm::Text => say::out(&text(&comparisons, &flags.before, &flags.after))?,
         SummaryForm::Json => {
             let by_name: serde_json::Map<String, serde_json::Value> = comparisons
                 .iter()
                 .map(|(metric, comparison)| (metric.name.to_owned(), serde_json::json!(comparison)))
                 .collect();
             let json = serde_json::json!({ "version": 1, "metrics": by_name, "worse": worse });
-            say::raw(&format!("{json}\n"));
+            say::raw(&format!("{json}\n"))?;
         }
     }
     Ok(if worse && flags.fail_on_regression { exit::THRESHOLD_FAILED } else { exit::PASS })
@@ -102,9 +102,9 @@ fn read(path: &Path, skip: usize) -> Result<Vec<Second>> {
     Ok(seconds)
 }
 
-fn print_text(comparisons: &[(&Metric, Comparison)], before: &Path, after: &Path) {
-    say::out(&format!("A {}\nB {}\n\n", before.display(), after.display()));
-    say::out(&format!(
+fn text(comparisons: &[(&Metric, Comparison)], before: &Path, after: &Path) -> String {
+    let mut text = format!("A {}\nB {}\n\n", before.display(), after.display());
+    text.push_str(&format!(
         "{:<8}{:>11}{:>11}{:>12}{:>27}{:>9}{:>8}{:>13}\n",
         "", "A", "B", "B - A", "95 % interval", "p", "effect", "detectable"
     ));
@@ -115,7 +115,7 @@ fn print_text(comparisons: &[(&Metric, Comparison)], before: &Path, after: &Path
             (true, true) => "WORSE",
             (true, false) => "better",
         };
-        say::out(&format!(
+        text.push_str(&format!(
             "{:<8}{:>11}{:>11}{:>12}{:>27}{:>9.4}{:>8.2}{:>13}  {verdict}\n",
             metric.name,
             show(c.before),
@@ -127,6 +127,7 @@ fn print_text(comparisons: &[(&Metric, Comparison)], before: &Path, after: &Path
             show(c.detectable)
         ));
     }
+    text
 }
 
 fn time_signed(us: f64) -> String {

@@ -5,7 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow};
 
 use crate::cli::flags::MergeFlags;
-use crate::cli::run::{Files, finish, print_record};
+use crate::cli::run::{Files, finish};
+use crate::cli::view::line;
 use crate::cli::{Failure, say};
 use crate::merge::Merger;
 use crate::output::history::History;
@@ -15,15 +16,17 @@ pub(super) fn run(flags: &MergeFlags) -> Result<u8, Failure> {
     let files = Files::create(&flags.output)?;
     let streams = flags.streams.iter().map(|path| read(path)).collect::<Result<Vec<_>>>()?;
     let mut history = History::default();
+    let mut told = Ok(());
     let summary = merge(streams, &mut |record| {
         if let Record::Plan(plan) = record {
             plan.notes.iter().for_each(|note| say::err(&format!("note: {note}")));
         }
         history.take(record);
-        if flags.output.intervals {
-            print_record(record);
+        if let (true, Ok(()), Some(line)) = (flags.output.intervals, &told, line(record)) {
+            told = say::raw(&line);
         }
     })?;
+    told?;
     finish(&flags.output, files, &summary, &history)
 }
 

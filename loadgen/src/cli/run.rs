@@ -1,17 +1,17 @@
 //! `loadgen URL`: runs a job and prints what came of it.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 
 use anyhow::{Context, Result};
 
 use crate::cli::flags::{OutputFlags, RunFlags, SummaryForm};
+use crate::cli::view::View;
 use crate::cli::{Failure, job, say};
 use crate::curve::Curve;
 use crate::engine::{Job, run as run_engine, signal};
 use crate::output::exporter::Exporter;
 use crate::output::history::History;
-use crate::output::live::Live;
-use crate::output::{csv, hgrm, html, plan, progress, prometheus, text};
+use crate::output::{csv, hgrm, html, plan, prometheus, text};
 use crate::stream::{Record, Summary, exit};
 
 pub(super) fn run(flags: &RunFlags) -> Result<u8, Failure> {
@@ -34,69 +34,22 @@ pub(super) fn run(flags: &RunFlags) -> Result<u8, Failure> {
         }
         view.show(record, &history);
     })?;
-    view.leave();
-    finish(&flags.output, files, &summary, &history)
+    let told = view.leave();
+    let code = finish(&flags.output, files, &summary, &history)?;
+    told?;
+    Ok(code)
 }
 
 /// Prints the summary in the form that was asked for, and writes the files.
 pub(super) fn finish(flags: &OutputFlags, files: Files, summary: &Summary, history: &History) -> Result<u8, Failure> {
     if !flags.intervals {
         match flags.summary {
-            SummaryForm::Text => say::out(&text::report(summary, history)),
-            SummaryForm::Json => say::raw(&format!("{}\n", serde_json::to_string(summary).context("summary")?)),
+            SummaryForm::Text => say::out(&text::report(summary, history))?,
+            SummaryForm::Json => say::raw(&format!("{}\n", serde_json::to_string(summary).context("summary")?))?,
         }
     }
     files.write(summary, history)?;
     Ok(summary.exit_code)
-}
-
-/// Prints a record as a line of the stream.
-pub(super) fn print_record(record: &Record) {
-    if let Ok(line) = serde_json::to_string(record) {
-        say::raw(&format!("{line}\n"));
-    }
-}
-
-/// Who follows the run as it goes.
-enum View {
-    Silent,
-    /// JSON lines on standard output.
-    Stream,
-    Lines,
-    Screen(Box<Live>),
-}
-
-impl View {
-    fn new(flags: &RunFlags) -> Self {
-        if flags.output.intervals {
-            return View::Stream;
-        }
-        let wants_screen = flags.live || (std::io::stderr().is_terminal() && !flags.no_live);
-        match flags.quiet {
-            true => View::Silent,
-            false if wants_screen => View::Screen(Box::default()),
-            false => View::Lines,
-        }
-    }
-
-    fn show(&mut self, record: &Record, history: &History) {
-        match self {
-            View::Silent => {}
-            View::Stream => print_record(record),
-            View::Lines => {
-                if let Some(line) = progress::line(record, history) {
-                    say::err(&line);
-                }
-            }
-            View::Screen(live) => live.draw(record, history),
-        }
-    }
-
-    fn leave(&mut self) {
-        if let View::Screen(live) = self {
-            live.leave();
-        }
-    }
 }
 
 fn show_plan(job: &Job) -> Result<u8, Failure> {
@@ -104,7 +57,7 @@ fn show_plan(job: &Job) -> Result<u8, Failure> {
         return Err(Failure::Usage("--plan: a closed loop has no planned rate".to_owned()));
     };
     let curve = Curve::new(pattern, job.load.seed).map_err(|error| Failure::Usage(format!("bad pattern: {error}")))?;
-    say::out(&plan::chart(pattern, &curve));
+    say::out(&plan::chart(pattern, &curve))?;
     Ok(exit::PASS)
 }
 

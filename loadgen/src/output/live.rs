@@ -17,25 +17,22 @@ pub struct Live {
 }
 
 impl Live {
-    fn enter(&mut self) {
-        if !std::mem::replace(&mut self.entered, true) {
-            write("\x1b[?1049h\x1b[?25l");
-        }
-    }
-
     pub fn leave(&mut self) {
         if std::mem::take(&mut self.entered) {
-            write("\x1b[?25h\x1b[?1049l");
+            // A terminal that went away is no reason to fail.
+            let _ = std::io::stderr().lock().write_all(b"\x1b[?25h\x1b[?1049l");
         }
     }
 
-    pub fn draw(&mut self, record: &Record, history: &History) {
-        if matches!(record, Record::Interval(_)) {
-            self.enter();
-            let (columns, rows) = size();
-            let screen = fit(&screen(history, columns), columns, rows);
-            write(&format!("\x1b[H{}\x1b[J", for_locale(&screen).replace('\n', "\x1b[K\r\n")));
+    /// What to write for a record, if it changes the view.
+    pub fn draw(&mut self, record: &Record, history: &History) -> Option<String> {
+        if !matches!(record, Record::Interval(_)) {
+            return None;
         }
+        let enter = if std::mem::replace(&mut self.entered, true) { "" } else { "\x1b[?1049h\x1b[?25l" };
+        let (columns, rows) = size();
+        let screen = fit(&screen(history, columns), columns, rows);
+        Some(format!("{enter}\x1b[H{}\x1b[J", for_locale(&screen).replace('\n', "\x1b[K\r\n")))
     }
 }
 
@@ -43,11 +40,6 @@ impl Drop for Live {
     fn drop(&mut self) {
         self.leave();
     }
-}
-
-/// A terminal that went away is no reason to stop measuring.
-fn write(text: &str) {
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// Columns and rows of the terminal.

@@ -81,6 +81,9 @@ fn capacity_finds_what_the_connections_can_carry() {
     let without = loadgen(&["capacity", &url]).output().unwrap();
     assert_eq!(without.status.code(), Some(exit::USAGE as i32));
     assert!(String::from_utf8_lossy(&without.stderr).contains("--slo"));
+    let useless = loadgen(&["capacity", &url, "--slo", "p90 < 1s", "--metrics", "127.0.0.1:0"]).output().unwrap();
+    assert_eq!(useless.status.code(), Some(exit::USAGE as i32));
+    assert!(String::from_utf8_lossy(&useless.stderr).contains("--metrics"));
 }
 
 #[test]
@@ -157,6 +160,20 @@ fn every_file_of_a_run_is_written_and_stands_alone() {
     let nowhere = loadgen(&[&url, "-r", "5", "--csv", "/no/such/folder/a.csv"]).output().unwrap();
     assert_eq!(nowhere.status.code(), Some(exit::COULD_NOT_RUN as i32));
     assert!(String::from_utf8_lossy(&nowhere.stderr).contains("/no/such/folder/a.csv"));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn results_that_could_not_be_written_are_no_success() {
+    let server = Server::answering(|_| ok_from("web-1"));
+    for form in ["--intervals", "--summary=text", "--summary=json"] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = loadgen(&[&server.url(), "-r", "20", "-d", "1s", "-q", form]);
+        let output = command.stdout(full).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(exit::COULD_NOT_RUN as i32), "{form}");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(told.contains("cannot write to standard output: No space left"), "{form}: {told}");
+    }
 }
 
 #[test]
