@@ -25,9 +25,23 @@ pub fn process_cpu_ns() -> u64 {
 
 /// Most memory that this process had. Not getrusage: its figure survives exec, so that a child of a large program begins
 /// with the size of that.
+#[cfg(target_os = "linux")]
 pub fn rss_max_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
+}
+
+/// Most memory that this process had, as systems without /proc tell it.
+#[cfg(not(target_os = "linux"))]
+pub fn rss_max_bytes() -> u64 {
+    // SAFETY: all zeroes are a valid rusage, and getrusage writes to nothing else.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
+        usage
+    };
+    let unit_bytes = if cfg!(target_vendor = "apple") { 1 } else { 1024 };
+    usage.ru_maxrss as u64 * unit_bytes
 }
