@@ -320,13 +320,19 @@ async fn wait_until_started(
 
 /// Directories and volumes; volumes whose sources are missing are waited for. False when the pod is to end first.
 async fn prepare(pod: &Arc<PodContext>, stops: &mut watch::Receiver<Option<container::Stop>>) -> bool {
+    let mut attempt = 0u64;
     loop {
+        attempt += 1;
         let made = std::fs::create_dir_all(pod.dir.join("logs"))
             .map_err(|error| format!("cannot create {}: {error}", pod.dir.display()))
             .and_then(|()| volumes::make(pod));
         match made {
             Ok(()) => return true,
-            Err(message) => pod.event(None, EventKind::Warning, "FailedMount", message),
+            // Told as often as upstream's back-off, which doubles up to two minutes, would try.
+            Err(message) if attempt.is_power_of_two() || attempt.is_multiple_of(128) => {
+                pod.event(None, EventKind::Warning, "FailedMount", message);
+            }
+            Err(_) => {}
         }
         tokio::select! {
             _ = stops.changed() => return false,
