@@ -68,7 +68,7 @@ fn main() -> std::process::ExitCode {
         server.name,
     );
     for connections in counts.split(',').filter_map(|count| count.trim().parse().ok()) {
-        let (rounds, seconds) = (number("ROUNDS", 9) as usize, number("SECONDS", 3));
+        let (rounds, seconds) = (number("ROUNDS", 21) as usize, number("SECONDS", 2));
         let mut settings = Settings { rounds, seconds, connections, rate: 0.0 };
         // The open loop is offered more than the closed loop reached: how much it can send is the question.
         let Some(closed) = peers[0].run(&settings, &server.url) else {
