@@ -4,8 +4,8 @@
 //! whose order is drawn anew: same server, same connections, same duration. The server is nginx where it is
 //! installed, else the small one below. Printed are medians over the rounds and, for each peer, the median of
 //! loadgen's ratio to it in the same round with a 95 % interval from order statistics. Among them runs a loop of the
-//! same system calls and nothing else (`bare`), which is as far as any of them could come. `ROUNDS`, `SECONDS` and
-//! `CONNECTIONS` (several by commas) change the defaults; with `-- --write` the README's table becomes this one.
+//! same system calls and nothing else (`bare`): the kernel's share of the cost. `ROUNDS`, `SECONDS` and `CONNECTIONS`
+//! (several by commas) change the defaults; with `-- --write` the README's table becomes this one.
 
 mod bare;
 mod machine;

@@ -1,6 +1,6 @@
-//! What the system calls alone cost: as many connections, and on each one `send`, one wait and one `recv` an answer, with
-//! nothing planned, parsed or recorded. No generator can be a part of it; where it stands between the others tells
-//! how much of their cost is the kernel's on this machine.
+//! What the system calls alone cost: as many connections, and for each answer one `recv`, one `send` and a share of one
+//! wait, with nothing planned, parsed or recorded. It runs among the generators to tell how much of their cost is the
+//! kernel's on this machine.
 
 use std::io::{Error, Result};
 use std::net::TcpStream;

@@ -26,8 +26,9 @@ pub(super) fn run(flags: &MergeFlags) -> Result<u8, Failure> {
             told = say::raw(&line);
         }
     })?;
+    let code = finish(&flags.output, files, &summary, &history)?;
     told?;
-    finish(&flags.output, files, &summary, &history)
+    Ok(code)
 }
 
 /// Takes the streams a line in turn, as they would come from running generators: few seconds wait for others.

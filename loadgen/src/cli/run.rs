@@ -42,13 +42,13 @@ pub(super) fn run(flags: &RunFlags) -> Result<u8, Failure> {
 
 /// Prints the summary in the form that was asked for, and writes the files.
 pub(super) fn finish(flags: &OutputFlags, files: Files, summary: &Summary, history: &History) -> Result<u8, Failure> {
-    if !flags.intervals {
-        match flags.summary {
-            SummaryForm::Text => say::out(&text::report(summary, history))?,
-            SummaryForm::Json => say::raw(&format!("{}\n", serde_json::to_string(summary).context("summary")?))?,
-        }
-    }
+    let told = match (flags.intervals, flags.summary) {
+        (true, _) => Ok(()),
+        (false, SummaryForm::Text) => say::out(&text::report(summary, history)),
+        (false, SummaryForm::Json) => say::raw(&(serde_json::to_string(summary).context("summary")? + "\n")),
+    };
     files.write(summary, history)?;
+    told?;
     Ok(summary.exit_code)
 }
 

@@ -165,14 +165,17 @@ fn every_file_of_a_run_is_written_and_stands_alone() {
 #[test]
 #[cfg(target_os = "linux")]
 fn results_that_could_not_be_written_are_no_success() {
+    let folder = tempfile::tempdir().unwrap();
     let server = Server::answering(|_| ok_from("web-1"));
     for form in ["--intervals", "--summary=text", "--summary=json"] {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-        let mut command = loadgen(&[&server.url(), "-r", "20", "-d", "1s", "-q", form]);
+        let csv = folder.path().join(form);
+        let mut command = loadgen(&[&server.url(), "-r", "20", "-d", "1s", "-q", form, "--csv", csv.to_str().unwrap()]);
         let output = command.stdout(full).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(exit::COULD_NOT_RUN as i32), "{form}");
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(told.contains("cannot write to standard output: No space left"), "{form}: {told}");
+        assert_eq!(std::fs::read_to_string(csv).unwrap().lines().count(), 2, "{form}: files are written all the same");
     }
 }
 
