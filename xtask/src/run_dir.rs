@@ -186,9 +186,8 @@ impl RunDir {
 
     /// Whole or not at all: half a plan or summary would make the whole run unreadable.
     fn write(&self, name: &str, content: &[u8]) -> Result<()> {
-        let (path, fresh) = (self.path.join(name), self.path.join(format!("{name}.new")));
-        let written = std::fs::write(&fresh, content).and_then(|()| std::fs::rename(&fresh, &path));
-        written.with_context(|| problem::unwritable(&path))
+        let path = self.path.join(name);
+        workspace::replace(&path, content).with_context(|| problem::unwritable(&path))
     }
 
     fn append(&self, name: &str) -> Result<Lines> {

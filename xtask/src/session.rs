@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::problem;
 use crate::workload::Workload;
-use crate::workspace::Workspace;
+use crate::workspace::{self, Workspace};
 
 pub(crate) const DEFAULT_PROFILE: &str = "default";
 const VERSION: u32 = 1;
@@ -141,15 +141,12 @@ impl Session {
         self.workload.as_ref().ok_or_else(|| problem::setup_unfinished(&self.profile).into())
     }
 
-    /// Replaces the file in one step: a reader sees the old session or the new one, never half of it.
     pub(crate) fn save(&self, workspace: &Workspace) -> Result<()> {
         let path = path(workspace, &self.profile);
         let dir = path.parent().expect("a session path has a directory");
         let write = || -> std::io::Result<()> {
             std::fs::create_dir_all(dir)?;
-            let fresh = path.with_extension("json.new");
-            std::fs::write(&fresh, serde_json::to_vec_pretty(self)?)?;
-            std::fs::rename(fresh, &path)
+            workspace::replace(&path, &serde_json::to_vec_pretty(self)?)
         };
         write().with_context(|| problem::unwritable(&path))
     }

@@ -106,6 +106,14 @@ pub(crate) fn set_by_cargo() -> Vec<String> {
     names.filter(|name| starts.iter().any(|start| name.starts_with(start))).collect()
 }
 
+/// Writes a file in one step: a reader sees the old content or the new, never half of it.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(".new");
+    std::fs::write(&fresh, content)?;
+    std::fs::rename(&fresh, path)
+}
+
 /// File stems or whole directory names under `dir` that `keep`, sorted; empty when there is no such directory.
 pub(crate) fn names_in(dir: &Path, keep: impl Fn(&Path) -> bool) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };

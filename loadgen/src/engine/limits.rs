@@ -81,7 +81,7 @@ fn local_ports() -> u32 {
     let mut ends = text.split_whitespace().filter_map(|word| word.parse::<u32>().ok());
     match (ends.next(), ends.next()) {
         (Some(low), Some(high)) if high >= low => high - low + 1,
-        // What the system has by itself, here without /proc and elsewhere by IANA's dynamic range.
+        // Where /proc does not say: what Linux has by itself; elsewhere IANA's dynamic range.
         _ if cfg!(target_os = "linux") => 28_232,
         _ => 16_384,
     }
